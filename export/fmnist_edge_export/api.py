@@ -1,0 +1,157 @@
+"""Exporting from Python, and the two ways a model comes to be exported."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from fmnist_edge_export import data
+from fmnist_edge_export.calibration import fit_temperature, fit_threshold, softmax
+from fmnist_edge_export.data import Images
+from fmnist_edge_export.files import sha256_of_bytes
+from fmnist_edge_export.formats.quantise import calibrate, calibration_images
+from fmnist_edge_export.formats.registry import FORMATS
+from fmnist_edge_export.pipeline import export, formats_named
+from fmnist_edge_export.proof.probes import make_probes
+from fmnist_edge_export.proof.reference import reference_logits
+from fmnist_edge_export.proof.report import Report
+from fmnist_edge_export.record import Record, load_model, weights_of
+from fmnist_edge_export.source import Source
+from fmnist_edge_runtime.errors import ImageError, ModelError
+from fmnist_edge_runtime.picture import read_picture
+
+
+def export_checkpoint(
+    weights: Path,
+    out: Path,
+    formats: Sequence[str] = tuple(FORMATS),
+    *,
+    data_folder: Path | None = None,
+    keep_failed: bool = False,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> Report:
+    """Export ``NAME.safetensors``, with its record beside it, to the folder ``out/NAME``; see :func:`export_model`."""
+    asked = formats_named(formats)
+    module, record = load_model(weights)
+    test, words = data.load_test_or_sample(data_folder)
+    labels = test.labels if record.labels == data.LABELS else None
+    probes = make_probes(test.images, labels, words, data.load_sample().images)
+    source = Source(module, record, weights.read_bytes())
+    return export(source, out / record.name, asked, probes, keep_failed=keep_failed, on_step=on_step)
+
+
+def export_model(
+    module: nn.Module,
+    *,
+    labels: Sequence[str],
+    out: str | Path,
+    mean: float = 0.0,
+    std: float = 1.0,
+    size: tuple[int, int] = (28, 28),
+    examples: Images | None = None,
+    example_labels: np.ndarray | None = None,
+    formats: Sequence[str] | None = None,
+    licence: str = "",
+    keep_failed: bool = False,
+) -> Report:
+    """Export any module that maps float ``[N, 1, H, W]`` to scores ``[N, K]``, and prove what was exported.
+
+    The folder ``out`` gets the forms, the weights, a record, a manifest and a model card, named after the folder. The
+    files take uint8 ``[N, H, W]``: pixels are divided by 255, then normalised by ``mean`` and ``std``.
+
+    Args:
+        module: the network; exported as in eval mode. It may end in log_softmax, not in softmax.
+        labels: the K labels in the order of the scores.
+        out: the folder; replaced as a whole, and only if every proof holds.
+        mean: subtracted from pixels in 0 to 1.
+        std: what they are divided by then.
+        size: height and width of the pictures; taken from ``examples`` if given.
+        examples: uint8 ``[M, H, W]`` pictures as the model will see them: int8 is calibrated on them, the threshold for
+            "unknown" is set so that 95 % of them are known, and the proofs use them. Without them there is no int8
+            form, nothing is "unknown", and the proofs use Fashion-MNIST's.
+        example_labels: integers ``[M]``; if given, the temperature is fitted to them, else it is 1.
+        formats: forms by name; by default all that can be made.
+        licence: of the weights, for the files' metadata.
+        keep_failed: keep what was rejected in ``out`` + ``.failed``.
+
+    Raises:
+        ModelError: the module or the arguments cannot be exported.
+        ParityError: a proof failed; ``out`` is as it was, the error's ``report`` says which.
+    """
+    target = Path(out)
+    examples = _checked_examples(examples, example_labels)
+    if formats is None:
+        formats = [name for name in FORMATS if examples is not None or name != "onnx-int8"]
+    asked = formats_named(formats)
+    height, width = size if examples is None else examples.shape[1:]
+    was_training = module.training
+    weights = weights_of(module)
+    record = Record(
+        name=target.name,
+        architecture=type(module).__name__,
+        labels=tuple(labels),
+        height=height,
+        width=width,
+        weights_sha256=sha256_of_bytes(weights),
+        mean=float(mean),
+        std=float(std),
+        licence=licence,
+    )
+    _check_record(record)
+    try:
+        source = Source(module.eval(), record, weights)
+        notes: tuple[str, ...] = ("no examples were given: temperature 1, nothing is unknown, no int8 form",)
+        real, words = _sample_of_size(height, width), "Fashion-MNIST's sample pictures"
+        if examples is not None:
+            source, notes = _calibrated(source, examples, example_labels)
+            real, words = examples, "the examples given"
+        probes = make_probes(real, example_labels, words, real)
+        return export(source, target, asked, probes, notes=notes, keep_failed=keep_failed)
+    finally:
+        module.train(was_training)
+
+
+def _calibrated(source: Source, examples: Images, labels: np.ndarray | None) -> tuple[Source, tuple[str, ...]]:
+    logits = reference_logits(source, examples)
+    temperature = 1.0 if labels is None else fit_temperature(logits, labels)
+    record = replace(
+        source.record,
+        temperature=temperature,
+        unknown_threshold=fit_threshold(softmax(logits / temperature)),
+        ranges=calibrate(source.core, calibration_images(examples)),
+    )
+    notes = (
+        f"int8 ranges and the threshold for unknown come from the {len(examples)} examples given",
+        "temperature 1: the examples had no labels" if labels is None else "temperature fitted to the examples' labels",
+    )
+    return replace(source, record=record), notes
+
+
+def _checked_examples(examples: Images | None, labels: np.ndarray | None) -> Images | None:
+    if examples is None:
+        if labels is not None:
+            raise ModelError("example_labels without examples; give both")
+        return None
+    if not isinstance(examples, np.ndarray) or examples.dtype != np.uint8 or examples.ndim != 3 or not len(examples):
+        given = f"{examples.dtype} {list(examples.shape)}" if isinstance(examples, np.ndarray) else type(examples).__name__
+        raise ImageError(f"examples of {given}: uint8 [M, H, W] is needed, with M >= 1")
+    if labels is not None and len(labels) != len(examples):
+        raise ModelError(f"{len(labels)} example_labels for {len(examples)} examples; give one each")
+    return examples
+
+
+def _check_record(record: Record) -> None:
+    labels = record.labels
+    if not labels or len(set(labels)) != len(labels) or not all(isinstance(x, str) and x for x in labels):
+        raise ModelError(f"labels {list(labels)}: at least one is needed, all different, none empty")
+    if not record.name or record.std <= 0 or not np.isfinite([record.mean, record.std]).all():
+        raise ModelError(f"mean {record.mean}, std {record.std}, out {record.name!r}: std above 0 and a named folder are needed")
+
+
+def _sample_of_size(height: int, width: int) -> Images:
+    images = data.load_sample().images
+    if images.shape[1:] == (height, width):
+        return images
+    return np.stack([read_picture(image, height, width) for image in images[::4]])

@@ -1,0 +1,114 @@
+"""The model card: README.md of a model's folder, made from its record and what was measured."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+from fmnist_edge_export.files import write_atomically
+from fmnist_edge_export.record import Record
+
+
+def write_card(folder: Path, record: Record, entries: dict[str, dict[str, Any]]) -> None:
+    """Write ``README.md``, and ``curve.png`` where the record has a training curve."""
+    if record.curve:
+        write_atomically(folder / "curve.png", _curve_png(record))
+    text = "\n".join([*_introduction(record), *_training(record), *_forms(entries), *_limits(record)])
+    write_atomically(folder / "README.md", text.encode())
+
+
+def _introduction(record: Record) -> list[str]:
+    accuracy = f"{record.test_accuracy:.2%} of the 10,000 test images right" if record.test_accuracy else "not measured"
+    return [
+        f"# {record.name}",
+        "",
+        f"A classifier of {record.height} x {record.width} grey pictures, light article on black, with "
+        f"{len(record.labels)} labels: {', '.join(record.labels)}.",
+        "",
+        "| | |",
+        "| --- | --- |",
+        f"| architecture | `{record.architecture}` |",
+        f"| accuracy, fp32 | {accuracy} |",
+        f"| temperature | {record.temperature:g} |",
+        f"| known from | a best probability of {record.unknown_threshold:g} |",
+        f"| licence | {record.licence or 'not given'} |",
+        f"| sha256 of the weights | `{record.weights_sha256}` |",
+        "",
+    ]
+
+
+def _training(record: Record) -> list[str]:
+    if not record.curve or not record.recipe:
+        return []
+    watched = "validation" if record.recipe["validation"] else "test"
+    last = record.curve[-1]
+    settings = ", ".join(f"{name} {value}" for name, value in record.recipe.items() if value)
+    return [
+        "## Training",
+        "",
+        f"`fmnist-edge train {record.name} --seed {record.seed}`: {settings}.",
+        "",
+        f"After epoch {last['number']:.0f}: loss {last['loss']:.4f}, {last['train_accuracy']:.2%} of the training and "
+        f"{last['watched_accuracy']:.2%} of the {watched} images right.",
+        "",
+        "![Accuracy after each epoch](curve.png)",
+        "",
+        *(f"- {note}" for note in record.notes),
+        "",
+    ]
+
+
+def _forms(entries: dict[str, dict[str, Any]]) -> list[str]:
+    rows = [
+        f"| `{entry['file']}` | {m['dlogit_max']:.2g} | {len(m['flips'])} of {m['images']} | "
+        f"{_percent(m, 'file')} | {_number(m, 'nll')} | {_number(m, 'ece')} |"
+        for entry in entries.values()
+        for m in [entry["measured"]]
+    ]
+    first = next(iter(entries.values()))["measured"]
+    return [
+        "## Exported forms",
+        "",
+        f"Each against the float PyTorch module, on {first['decided_on']}.",
+        "",
+        "| file | max \\|dlogit\\| | labels that flip | accuracy | NLL | ECE, 15 bins |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *rows,
+        "",
+    ]
+
+
+def _limits(record: Record) -> list[str]:
+    data = "Trained on Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv 1708.07747; MIT, (c) 2017 Zalando SE)."
+    return [
+        "## Limits",
+        "",
+        *([data] if record.dataset else []),
+        "It answers for pictures like those it was trained on: one article, light on black, filling the frame. Of "
+        "anything else it still names a label, with a probability that means little.",
+        "",
+    ]
+
+
+def _percent(measured: dict[str, Any], name: str) -> str:
+    return f"{measured['accuracy'][name]:.2%}" if measured["accuracy"] else "-"
+
+
+def _number(measured: dict[str, Any], name: str) -> str:
+    return f"{measured['accuracy'][name]:.4f}" if measured["accuracy"] else "-"
+
+
+def _curve_png(record: Record) -> bytes:
+    from matplotlib.figure import Figure
+
+    numbers = [epoch["number"] for epoch in record.curve]
+    watched = "validation" if record.recipe and record.recipe["validation"] else "test"
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    axes = figure.add_subplot()
+    for key, name in (("train_accuracy", "training images"), ("watched_accuracy", f"{watched} images")):
+        axes.plot(numbers, [100 * epoch[key] for epoch in record.curve], label=name, marker="." if len(numbers) < 20 else "")
+    axes.set(xlabel="epoch", ylabel="accuracy, %", title=f"{record.name}: accuracy after each epoch")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return buffer.getvalue()

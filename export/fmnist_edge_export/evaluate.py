@@ -1,0 +1,55 @@
+"""How good a model file is: accuracy, calibration and confusions on labelled images. Needs no torch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fmnist_edge_export.calibration import calibration_error
+from fmnist_edge_export.data import Dataset
+from fmnist_edge_runtime.classifier import Classifier
+
+BINS = 15
+_CHUNK = 500
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a file shows on ``images`` labelled images.
+
+    ``accuracy`` and ``known`` (the share not refused as unknown) are fractions; ``nll`` is in nats; ``ece`` is over
+    ``BINS`` equal bins; ``confusion[i][j]`` counts images of label ``i`` that were called ``j``.
+    """
+
+    images: int
+    labels: tuple[str, ...]
+    accuracy: float
+    nll: float
+    ece: float
+    known: float
+    confusion: tuple[tuple[int, ...], ...]
+
+
+def evaluate(
+    classifier: Classifier, data: Dataset, on_images: Callable[[int], None] = lambda count: None
+) -> Evaluation:
+    """Run a classifier over a labelled data set; ``on_images`` hears how many were done since the last call."""
+    parts = []
+    for start in range(0, len(data), _CHUNK):
+        parts.append(classifier.probabilities(data.images[start : start + _CHUNK]))
+        on_images(len(parts[-1]))
+    probabilities = np.concatenate(parts)
+    given = probabilities.argmax(axis=1)
+    size = len(classifier.labels)
+    confusion = np.zeros((size, size), int)
+    np.add.at(confusion, (data.labels, given), 1)
+    of_truth = np.maximum(probabilities[np.arange(len(data)), data.labels].astype(np.float64), 1e-30)
+    return Evaluation(
+        images=len(data),
+        labels=classifier.labels,
+        accuracy=float((given == data.labels).mean()),
+        nll=float(-np.log(of_truth).mean()),
+        ece=calibration_error(probabilities, data.labels, BINS),
+        known=float(np.mean([classifier.contract.is_known(float(best)) for best in probabilities.max(axis=1)])),
+        confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+    )

@@ -1,0 +1,53 @@
+"""From a core (pixels in 0 to 1 -> logits) to a whole file (uint8 images -> logits and probabilities)."""
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from fmnist_edge_export.formats.onnx_core import BATCH, IR_VERSION, LOGITS, OPSET, PIXELS
+from fmnist_edge_runtime.session import INPUT, PROBABILITIES
+
+
+def float_contract(core: ModelProto, height: int, width: int, temperature: float) -> ModelProto:
+    """Put the contract around a float core: pixels are cast and divided by 255."""
+    head = [
+        helper.make_node("Unsqueeze", [INPUT, "channel_axis"], ["images_nchw"]),
+        helper.make_node("Cast", ["images_nchw"], ["images_float"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["images_float", "largest_pixel"], [PIXELS]),
+    ]
+    constants = {"channel_axis": np.array([1], np.int64), "largest_pixel": np.array(255, np.float32)}
+    return _assemble(head, core, constants, height, width, temperature)
+
+
+def quantised_contract(core: ModelProto, height: int, width: int, temperature: float) -> ModelProto:
+    """Put the contract around a quantised core, whose first node quantises ``pixels``.
+
+    With scale 1/255 and zero point 0 the raw pixels are that node's result already, so they take its place.
+    """
+    quantise = next(node for node in core.graph.node if PIXELS in node.input)
+    head = [helper.make_node("Unsqueeze", [INPUT, "channel_axis"], [quantise.output[0]])]
+    core.graph.node.remove(quantise)
+    return _assemble(head, core, {"channel_axis": np.array([1], np.int64)}, height, width, temperature)
+
+
+def _assemble(
+    head: list[NodeProto], core: ModelProto, constants: dict[str, np.ndarray], height: int, width: int, temperature: float
+) -> ModelProto:
+    constants["temperature"] = np.array(temperature, np.float32)
+    tail = [
+        helper.make_node("Div", [LOGITS, "temperature"], ["tempered_logits"]),
+        helper.make_node("Softmax", ["tempered_logits"], [PROBABILITIES], axis=1),
+    ]
+    for node in [*head, *tail]:
+        node.name = f"contract_{node.op_type.lower()}_{node.output[0]}"
+    classes = core.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    graph = helper.make_graph(
+        [*head, *core.graph.node, *tail],
+        "fmnist_edge",
+        [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [BATCH, height, width])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [BATCH, classes]) for name in (LOGITS, PROBABILITIES)],
+        [*core.graph.initializer, *(numpy_helper.from_array(value, name) for name, value in constants.items())],
+    )
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="fmnist-edge",
+        functions=core.functions,
+    )

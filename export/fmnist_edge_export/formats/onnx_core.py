@@ -1,0 +1,79 @@
+"""The float network as an ONNX graph: ``pixels`` in 0 to 1 in, ``logits`` out, with nothing of this machine inside."""
+
+import contextlib
+import io
+import warnings
+
+import onnx
+import torch
+from onnx import ModelProto
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+from torch import nn
+
+from fmnist_edge_runtime.errors import ModelError
+
+OPSET = 20
+IR_VERSION = 10
+PIXELS, LOGITS, BATCH = "pixels", "logits", "batch"
+
+
+def export_core(scores: nn.Module, height: int, width: int) -> ModelProto:
+    """Return a network that maps float ``[N, 1, H, W]`` to logits ``[N, K]`` as ONNX, with names that do not vary.
+
+    Raises:
+        ModelError: torch.onnx cannot export it, or only with its batch size frozen.
+    """
+    try:
+        # torch.onnx prints to standard output and logs through several loggers; what matters is raised.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                scores,
+                (torch.rand(2, 1, height, width),),  # a batch of 1 would be taken for a constant
+                dynamo=True,
+                input_names=[PIXELS],
+                output_names=[LOGITS],
+                dynamic_shapes=({0: torch.export.Dim(BATCH)},),
+                opset_version=OPSET,
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise ModelError(f"{type(scores).__name__}: torch.onnx cannot export it ({_reason(error)})") from error
+    if program is None:
+        raise ModelError(f"{type(scores).__name__}: torch.onnx gave no program")
+    ClearMetadataAndDocStringPass()(program.model)  # the nodes carry source paths
+    return _with_plain_names(program.model_proto)
+
+
+def _reason(error: Exception) -> str:
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+
+
+def _with_plain_names(model: ModelProto) -> ModelProto:
+    """Name every value after the operator that makes it, so that names do not depend on torch's version."""
+    graph = model.graph
+    parameters = {tensor.name for tensor in graph.initializer}
+    renamed = {name: name for name in (graph.input[0].name, graph.output[0].name)}
+    for index, node in enumerate(graph.node):
+        node.name = f"{node.op_type.lower()}_{index}"
+        for position, name in enumerate(node.input):
+            if name in parameters and name not in renamed:
+                own = name.startswith("module.")  # a parameter of the wrapped network keeps its name there
+                renamed[name] = name.removeprefix("module.") if own else f"{node.name}_input_{position}"
+        for position, name in enumerate(node.output):
+            renamed.setdefault(name, node.name if position == 0 else f"{node.name}_{position}")
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed[name] for name in node.output]
+    for tensor in graph.initializer:
+        tensor.name = renamed.get(tensor.name, tensor.name)
+    return onnx.helper.make_model(
+        onnx.helper.make_graph(graph.node, "fmnist_edge", graph.input, graph.output, graph.initializer),
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="fmnist-edge",
+        functions=model.functions,
+    )

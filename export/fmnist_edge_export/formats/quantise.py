@@ -1,0 +1,94 @@
+"""Static int8 quantisation of a float core: uint8 activations, int8 weights per channel, QDQ form.
+
+Nagel et al. 2021, "A White Paper on Neural Network Quantization" (arXiv 2106.08295), sections 2 and 3.
+"""
+
+import contextlib
+import copy
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import ModelProto
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QDQQuantizer, QuantType, create_calibrator
+from onnxruntime.quantization.calibrate import TensorData, TensorsData
+
+from fmnist_edge_export.data import Images
+from fmnist_edge_export.formats.onnx_core import LOGITS, PIXELS
+from fmnist_edge_runtime.errors import ModelError
+
+Ranges = dict[str, tuple[float, float]]
+CALIBRATION_IMAGES = 1024
+PERCENTILE = 99.9999
+_BATCH = 128
+
+
+class _Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
+    def __init__(self, images: Images) -> None:
+        self._batches = iter([{PIXELS: images[:, None].astype(np.float32) / 255}])
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self._batches, None)
+
+
+def calibration_images(images: Images) -> Images:
+    """Return up to 1,024 of ``images``, evenly spread."""
+    return images[np.linspace(0, len(images) - 1, min(len(images), CALIBRATION_IMAGES)).astype(int)]
+
+
+def calibrate(core: ModelProto, images: Images) -> Ranges:
+    """Return the range of every activation over uint8 ``images`` ``[M, H, W]``, all but one value in a million of it."""
+    # Printed by onnxruntime to standard output, which belongs to the application.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        path = Path(folder, "core.onnx")
+        onnx.save(core, path)
+        calibrator = create_calibrator(
+            path,
+            augmented_model_path=str(Path(folder, "augmented.onnx")),
+            calibrate_method=CalibrationMethod.Percentile,
+            extra_options={"percentile": PERCENTILE},
+        )
+        calibrator.set_execution_providers(["CPUExecutionProvider"])
+        for start in range(0, len(images), _BATCH):  # the calibrator keeps every activation of what it is given at once
+            calibrator.collect_data(_Pictures(images[start : start + _BATCH]))
+        data = calibrator.compute_data()
+    return {name: (value.range_value[0].item(), value.range_value[1].item()) for name, value in data.items()}
+
+
+def quantise(core: ModelProto, ranges: Ranges) -> ModelProto:
+    """Return ``core`` with integer convolutions and matrix products, but for the last layer.
+
+    The last layer decides and costs next to nothing, so it stays float.
+
+    Raises:
+        ModelError: the ranges are those of another network.
+    """
+    ranges = {**ranges, PIXELS: (0.0, 1.0)}  # scale 1/255, zero point 0: the raw pixels, whatever the images showed
+    missing = sorted({name for node in core.graph.node for name in node.output} - set(ranges) - {LOGITS})
+    if missing:
+        raise ModelError(f"no calibration range for {missing[0]}; the ranges kept with the weights are another network's")
+    data = {
+        name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
+        for name, (low, high) in ranges.items()
+    }
+    typed = onnx.shape_inference.infer_shapes(copy.deepcopy(core))
+    quantizer = QDQQuantizer(
+        typed,
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=TensorsData(CalibrationMethod.MinMax, data),
+        nodes_to_quantize=[],
+        nodes_to_exclude=[core.graph.node[-1].name],
+        op_types_to_quantize=["Conv", "Relu", "MaxPool", "Add", "Gemm", "MatMul", "AveragePool", "Concat"],
+        extra_options={},
+    )
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
+    quantised: ModelProto = quantizer.model.model
+    del quantised.graph.value_info[:]
+    return quantised

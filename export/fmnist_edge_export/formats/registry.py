@@ -1,0 +1,89 @@
+"""The forms that a model can be exported to. A new one is a new entry here and its own module."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fmnist_edge_export.formats import onnx_contract, torchscript, torchscript_file
+from fmnist_edge_export.formats.quantise import quantise
+from fmnist_edge_export.proof import structure
+from fmnist_edge_export.proof.verdict import FLOAT, INT8, Bounds
+from fmnist_edge_export.source import Run, Source
+from fmnist_edge_runtime import modelfile, session
+from fmnist_edge_runtime.contract import Contract
+from fmnist_edge_runtime.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Format:
+    """One exported form.
+
+    ``build`` gives the file without its contract, ``seal`` adds it, ``open`` reads the contract and returns what runs
+    the file as it is served, ``problems`` lists what is wrong with its structure.
+    """
+
+    name: str
+    suffix: str
+    bounds: Bounds
+    build: Callable[[Source], bytes]
+    seal: Callable[[bytes, dict[str, Any]], bytes]
+    open: Callable[[bytes, str], tuple[Contract, Run]]
+    problems: Callable[[bytes, Source], list[str]]
+
+    def file_name(self, model: str) -> str:
+        """Return the name of a model's file in this form."""
+        return model + self.suffix
+
+
+def _build_onnx(source: Source) -> bytes:
+    record = source.record
+    return onnx_contract.float_contract(
+        source.core, record.height, record.width, record.temperature
+    ).SerializeToString(deterministic=True)
+
+
+def _build_onnx_int8(source: Source) -> bytes:
+    record = source.record
+    if record.ranges is None:
+        raise ModelError(f"{record.name}: int8 needs example images to calibrate on; give examples, or leave int8 out")
+    quantised = quantise(source.core, record.ranges)
+    return onnx_contract.quantised_contract(
+        quantised, record.height, record.width, record.temperature
+    ).SerializeToString(deterministic=True)
+
+
+def _build_torchscript(source: Source) -> bytes:
+    record = source.record
+    return torchscript.trace(torchscript.Contracted(source.scores, record.temperature), record.height, record.width)
+
+
+def _open_onnx(content: bytes, name: str) -> tuple[Contract, Run]:
+    file = modelfile.read(content)
+    served = session.create(file, threads=1)
+    return file.contract, lambda images: session.run(served, images)
+
+
+def _open_torchscript(content: bytes, name: str) -> tuple[Contract, Run]:
+    return torchscript_file.read_contract(content, name), torchscript.load(content)
+
+
+def _int8_problems(content: bytes, source: Source) -> list[str]:
+    return structure.onnx_problems(content) + structure.quantisation_problems(content, source.record.ranges or {})
+
+
+FORMATS = {
+    form.name: form
+    for form in (
+        Format("onnx", ".onnx", FLOAT, _build_onnx, modelfile.seal, _open_onnx, lambda c, s: structure.onnx_problems(c)),
+        Format("onnx-int8", ".int8.onnx", INT8, _build_onnx_int8, modelfile.seal, _open_onnx, _int8_problems),
+        Format(
+            "torchscript",
+            ".torchscript.pt",
+            FLOAT,
+            _build_torchscript,
+            torchscript_file.seal,
+            _open_torchscript,
+            lambda content, source: torchscript_file.problems(content),
+        ),
+    )
+}

@@ -1,0 +1,57 @@
+"""TorchScript: traced and frozen, without any path of this machine.
+
+torch's own archive holds the paths of the sources it was traced from, so it is written again without them.
+"""
+
+import io
+import warnings
+import zipfile
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fmnist_edge_export.formats.torchscript_file import archive_of
+from fmnist_edge_runtime.session import Floats, Images
+
+
+class Contracted(nn.Module):
+    """The signature of the contract around a network that maps pixels 0 to 1 to logits."""
+
+    def __init__(self, scores: nn.Module, temperature: float) -> None:
+        """Wrap ``scores``."""
+        super().__init__()
+        self.scores, self.temperature = scores, temperature
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and probabilities, float32 ``[N, K]``, for uint8 ``[N, H, W]``."""
+        logits = self.scores(images.unsqueeze(1).to(torch.float32) / 255)
+        return logits, (logits / self.temperature).softmax(dim=1)
+
+
+def trace(contracted: nn.Module, height: int, width: int) -> bytes:
+    """Return the archive of a traced and frozen module, without source paths."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=Warning)
+        example = torch.zeros(2, height, width, dtype=torch.uint8)
+        frozen = torch.jit.freeze(torch.jit.trace(contracted.eval(), example, check_trace=False))
+        torch.jit.save(frozen, buffer)
+    with zipfile.ZipFile(buffer) as archive:
+        members = {name: archive.read(name) for name in archive.namelist() if not name.endswith(".debug_pkl")}
+    return archive_of(members)
+
+
+def load(content: bytes) -> Callable[[Images], tuple[Floats, Floats]]:
+    """Return a function that runs a checked TorchScript file: uint8 ``[N, H, W]`` to logits and probabilities."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=Warning)
+        module = torch.jit.load(io.BytesIO(content), map_location="cpu")
+
+    def run(images: Images) -> tuple[Floats, Floats]:
+        with torch.inference_mode():
+            logits, probabilities = module(torch.from_numpy(np.array(images)))
+        return logits.numpy(), probabilities.numpy()
+
+    return run

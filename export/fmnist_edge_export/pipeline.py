@@ -1,0 +1,160 @@
+"""From a float model to a proven folder: build everything beside the target, prove it, then swap."""
+
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from fmnist_edge_export import manifest
+from fmnist_edge_export.card import write_card
+from fmnist_edge_export.files import write_atomically
+from fmnist_edge_export.folder import recover, refuse_unless_replaceable, staging, swap
+from fmnist_edge_export.formats.registry import FORMATS, Format
+from fmnist_edge_export.proof.gate import Truth, ask_reference, prove
+from fmnist_edge_export.proof.probes import Probes
+from fmnist_edge_export.proof.report import Check, Report
+from fmnist_edge_export.record import Logits
+from fmnist_edge_export.source import Source, as_lists, self_test
+from fmnist_edge_runtime.errors import FmnistEdgeError, ModelError, ParityError
+
+log = logging.getLogger(__name__)
+
+
+def formats_named(names: Sequence[str]) -> list[Format]:
+    """Return forms by name, in the kit's order.
+
+    Raises:
+        ModelError: there is no form of that name.
+    """
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown or not names:
+        raise ModelError(f"{', '.join(unknown) or 'nothing'}: no such format; there are {', '.join(FORMATS)}")
+    return [form for name, form in FORMATS.items() if name in names]
+
+
+def export(
+    source: Source,
+    target: Path,
+    formats: Sequence[Format],
+    probes: Probes,
+    *,
+    notes: tuple[str, ...] = (),
+    keep_failed: bool = False,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> Report:
+    """Export a model to the folder ``target``, replacing it only if every file in it is proven.
+
+    Raises:
+        ParityError: a proof failed; ``target`` is as it was. The error's ``report`` says which.
+    """
+    refuse_unless_replaceable(target)
+    recover(target)
+    on_step("asking the float model")
+    truth = ask_reference(source, probes)
+    with staging(target) as new:
+        checks: list[Check] = []
+        entries = {}
+        self_tests = dict(source.record.self_test)
+        for form in formats:
+            on_step(f"building {form.name}")
+            content, logits = _sealed(form, source, probes, truth)
+            self_tests |= logits
+            file = form.file_name(source.record.name)
+            write_atomically(new / file, content)
+            on_step(f"proving {form.name}")
+            proof = prove(form, (new / file).read_bytes(), source, probes, truth)
+            checks += proof.checks
+            entries[form.name] = manifest.entry(file, proof.checks, asdict(proof.measured) if proof.measured else {})
+        entries |= _carry_over(source, target, new, [form for form in FORMATS.values() if form not in formats])
+        _keep_other_files(source.record.name, target, new)
+        record = replace(source.record, self_test=self_tests)
+        write_atomically(new / f"{record.name}.safetensors", source.weights)
+        write_atomically(new / f"{record.name}.json", record.to_json())
+        report = Report(tuple(checks))
+        if report.ok:
+            write_card(new, record, entries)
+        manifest.write(new, manifest.Manifest(record.name, formats=entries, notes=notes))
+        if not report.ok:
+            raise _failed(report, new, target, keep_failed)
+        on_step("replacing the folder")
+        swap(new, target)
+    return report
+
+
+def _sealed(form: Format, source: Source, probes: Probes, truth: Truth) -> tuple[bytes, dict[str, Logits]]:
+    """Build a file and seal it with the logits that it gives itself; return it and those logits, for the record.
+
+    Logits differ in their last digits from one CPU to the next. Where this machine meets those of the record, they
+    are kept, so that the same weights give the same bytes everywhere.
+    """
+    graph = form.build(source)
+    tolerance = form.bounds.self_test[1]
+    reference = _kept_or_new(source.record.self_test.get("reference"), truth.self_test, tolerance)
+    provisional = _seal(form, graph, source, probes, reference, reference)
+    try:
+        answered, _ = form.open(provisional, form.file_name(source.record.name))[1](probes.self_test)
+    except Exception:  # a file that cannot be run fails its proof, which says why
+        log.debug("%s did not run its self-test", form.name, exc_info=True)
+        answered = truth.self_test
+    own = _kept_or_new(source.record.self_test.get(form.name), answered, tolerance)
+    logits = {"reference": as_lists(reference), form.name: as_lists(own)}
+    return _seal(form, graph, source, probes, reference, own), logits
+
+
+def _seal(form: Format, graph: bytes, source: Source, probes: Probes, reference: np.ndarray, own: np.ndarray) -> bytes:
+    return form.seal(graph, source.metadata(form.name, self_test(probes.self_test, reference, own, form.bounds.self_test)))
+
+
+def _kept_or_new(kept: Logits | None, measured: np.ndarray, tolerance: float) -> np.ndarray:
+    if kept is not None:
+        before = np.array(kept, np.float32)
+        if before.shape == measured.shape and np.abs(before - measured).max() <= tolerance:
+            return before
+    return measured
+
+
+def _carry_over(source: Source, target: Path, new: Path, others: Sequence[Format]) -> dict[str, dict[str, object]]:
+    """Copy the forms that were not asked for, where they still are this model's; say so of those that are not."""
+    carried = {}
+    for form in others:
+        file = target / form.file_name(source.record.name)
+        if not file.is_file():
+            continue
+        try:
+            known = manifest.read(target).formats[form.name]
+            contract, _ = form.open(file.read_bytes(), file.name)
+        except (FmnistEdgeError, KeyError) as error:
+            log.warning("%s is dropped: %s", file.name, error)
+            continue
+        record = source.record
+        same = (contract.weights_sha256, contract.labels, contract.temperature, contract.unknown_threshold)
+        if same != (record.weights_sha256, record.labels, record.temperature, record.unknown_threshold):
+            log.warning("%s is dropped: it was made from other weights; ask for it with --format %s", file.name, form.name)
+            continue
+        shutil.copy2(file, new / file.name)
+        carried[form.name] = known
+    return carried
+
+
+def _keep_other_files(name: str, target: Path, new: Path) -> None:
+    """Copy what somebody else put into the folder: replacing a set must not lose a stranger's file."""
+    ours = {manifest.NAME, "README.md", "curve.png", f"{name}.safetensors", f"{name}.json"}
+    ours |= {form.file_name(name) for form in FORMATS.values()}
+    if target.is_dir():
+        for path in target.iterdir():
+            if path.name not in ours:
+                shutil.copy2(path, new / path.name)
+
+
+def _failed(report: Report, new: Path, target: Path, keep_failed: bool) -> ParityError:
+    where = f"{target} is unchanged"
+    if keep_failed:
+        kept = target.with_name(f"{target.name}.failed")
+        shutil.rmtree(kept, ignore_errors=True)
+        new.rename(kept)
+        where += f", the rejected files are in {kept}"
+    rows = ", ".join(f"{check.subject} {check.name}" for check in report.failures)
+    return ParityError(f"the gate is closed by {rows}; {where}", report)

@@ -1,0 +1,119 @@
+"""What is measured of one exported file: numbers, without a verdict."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fmnist_edge_export.calibration import calibration_error, negative_log_likelihood, softmax
+from fmnist_edge_export.data import Images
+from fmnist_edge_export.proof.probes import Probes
+from fmnist_edge_export.source import Run
+
+BATCHES = (1, 2, 7, 256)
+
+
+@dataclass(frozen=True)
+class Flip:
+    """One image that the file labels otherwise; ``gap`` is between the reference's two best probabilities."""
+
+    image: int
+    reference: str
+    file: str
+    gap: float
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Fractions of the labelled images that the reference and the file get right, and the file's calibration."""
+
+    reference: float
+    file: float
+    nll: float
+    ece: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Differences between a file and its reference.
+
+    ``dlogit_*`` are absolute differences of logits over every probe and batch size: the largest is the smallest
+    tolerance that would pass. ``batch_spread`` is the largest between answers to one image in different batches.
+    ``probe_flips`` counts other labels among the probes, ``flips`` lists those among the ``images`` decided on.
+    """
+
+    dlogit_max: float
+    dlogit_mean: float
+    dlogit_p99: float
+    batch_spread: float
+    probe_flips: int
+    probability_error: float
+    probability_sum_error: float
+    decided_on: str
+    images: int
+    flips: tuple[Flip, ...]
+    accuracy: Accuracy | None
+
+    @property
+    def largest_gap(self) -> float:
+        """The reference's surest label that the file changes, as a gap of probabilities; 0 without flips."""
+        return max((flip.gap for flip in self.flips), default=0.0)
+
+
+def measure(
+    run: Run, probes: Probes, on_probes: np.ndarray, on_decisions: np.ndarray, labels: tuple[str, ...], temperature: float
+) -> Measurement:
+    """Compare a file with the reference logits ``[N, K]`` for the probes and for the images decided on."""
+    answers = [_in_batches(run, probes.numbers, size) for size in BATCHES]
+    differences = np.stack([np.abs(logits - on_probes) for logits, _ in answers])
+    logits = np.stack([logits for logits, _ in answers])
+    decided = _in_batches(run, probes.decisions, max(BATCHES))
+    differences_decided = np.abs(decided[0] - on_decisions)
+    return Measurement(
+        dlogit_max=_worst(differences.max(), differences_decided.max()),
+        dlogit_mean=float(differences_decided.mean()),
+        dlogit_p99=float(np.quantile(differences_decided.max(axis=1), 0.99)),
+        batch_spread=float((logits.max(axis=0) - logits.min(axis=0)).max()),
+        probe_flips=int((logits.argmax(axis=2) != on_probes.argmax(axis=1)).any(axis=0).sum()),
+        probability_error=_worst(*(np.abs(p - softmax(z.astype(np.float64) / temperature)).max() for z, p in answers)),
+        probability_sum_error=_worst(*(np.abs(p.sum(axis=1, dtype=np.float64) - 1).max() for _, p in answers)),
+        decided_on=probes.decided_on,
+        images=len(probes.decisions),
+        flips=_flips(decided[0], on_decisions, labels, temperature),
+        accuracy=_accuracy(decided, on_decisions, probes.labels),
+    )
+
+
+def _in_batches(run: Run, images: Images, size: int) -> tuple[np.ndarray, np.ndarray]:
+    parts = [run(images[start : start + size]) for start in range(0, len(images), size)]
+    return np.concatenate([logits for logits, _ in parts]), np.concatenate([chances for _, chances in parts])
+
+
+def _worst(*values: Any) -> float:
+    return float(np.max(values))  # NaN wins, and then no bound holds
+
+
+def _flips(
+    logits: np.ndarray, reference: np.ndarray, labels: tuple[str, ...], temperature: float
+) -> tuple[Flip, ...]:
+    wanted, given = reference.argmax(axis=1), logits.argmax(axis=1)
+    changed = np.flatnonzero(wanted != given)
+    best = np.sort(softmax(reference[changed].astype(np.float64) / temperature), axis=1)
+    return tuple(
+        Flip(int(image), labels[wanted[image]], labels[given[image]], round(float(row[-1] - row[-2]), 6))
+        for image, row in zip(changed, best, strict=True)
+    )
+
+
+def _accuracy(
+    decided: tuple[np.ndarray, np.ndarray], reference: np.ndarray, labels: np.ndarray | None
+) -> Accuracy | None:
+    if labels is None:
+        return None
+    logits, chances = decided
+    return Accuracy(
+        reference=float((reference.argmax(axis=1) == labels).mean()),
+        file=float((logits.argmax(axis=1) == labels).mean()),
+        nll=negative_log_likelihood(np.log(np.maximum(chances, 1e-30)), labels),
+        ece=calibration_error(chances, labels),
+    )

@@ -1,0 +1,49 @@
+"""The bare float module as the truth: never the wrapped one that was exported, fed with pictures scaled by NumPy."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from fmnist_edge_export.calibration import softmax
+from fmnist_edge_export.data import Images
+from fmnist_edge_export.formats.scores import SkipLogSoftmax
+from fmnist_edge_export.source import Source, normalised
+from fmnist_edge_runtime.errors import ModelError
+
+_BATCH = 250
+_CLOSE = 1e-4
+
+
+def reference_logits(source: Source, images: Images) -> np.ndarray:
+    """Return the module's logits, float32 ``[N, K]``, for uint8 ``[N, H, W]``.
+
+    Raises:
+        ModelError: the module does not return one finite score a label, or returns probabilities.
+    """
+    parts = [_logits(source, images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
+    return np.concatenate(parts)
+
+
+def _logits(source: Source, images: Images) -> np.ndarray:
+    name, labels = source.record.name, source.record.labels
+    pixels = normalised(images, source.record.mean, source.record.std)
+    answer = _run(source.module, pixels)
+    if not isinstance(answer, np.ndarray) or answer.shape != (len(images), len(labels)):
+        given = list(answer.shape) if isinstance(answer, np.ndarray) else type(answer).__name__
+        raise ModelError(f"{name}: the module returns {given}, not float [N, {len(labels)}], one score a label")
+    if not np.isfinite(answer).all():
+        raise ModelError(f"{name}: the module returns NaN or infinite scores")
+    if len(labels) > 1 and (answer >= 0).all() and np.abs(answer.sum(axis=1) - 1).max() < _CLOSE:
+        raise ModelError(f"{name}: the module returns probabilities; let it return the scores before softmax")
+    with SkipLogSoftmax():
+        logits = _run(source.module, pixels)
+    # A net that ends in log_softmax gives its logits without it; skipping it must change nothing else.
+    if not np.array_equal(logits, answer) and np.abs(np.log(softmax(logits)) - answer).max() > _CLOSE:
+        raise ModelError(f"{name}: the module uses log_softmax other than as its last step; return the scores before it")
+    return logits
+
+
+def _run(module: nn.Module, pixels: torch.Tensor) -> np.ndarray:
+    with torch.inference_mode():
+        answer = module(pixels)
+    return answer.float().numpy() if isinstance(answer, torch.Tensor) else answer

@@ -1,0 +1,69 @@
+"""What can be said of an exported file without running it."""
+
+import numpy as np
+import onnx
+from onnx import ModelProto, numpy_helper
+
+from fmnist_edge_export.formats.onnx_core import IR_VERSION, OPSET, PIXELS
+from fmnist_edge_export.formats.quantise import Ranges
+from fmnist_edge_runtime.wire import has_external_data
+
+
+def onnx_problems(content: bytes) -> list[str]:
+    """Return what is wrong with an ONNX file's structure; nothing, if all is well."""
+    try:
+        model = onnx.load_model_from_string(content)
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+        return [f"onnx.checker: {str(error).splitlines()[0]}"]
+    problems = []
+    if model.ir_version > IR_VERSION:
+        problems.append(f"IR version {model.ir_version}, at most {IR_VERSION}")
+    problems += [
+        f"opset {entry.domain or 'ai.onnx'} {entry.version}, only ai.onnx up to {OPSET}"
+        for entry in model.opset_import
+        if entry.domain not in ("", "ai.onnx") or entry.version > OPSET
+    ]
+    if has_external_data(memoryview(content)):
+        problems.append("external data")
+    for value in [*model.graph.input, *model.graph.output]:
+        batch = value.type.tensor_type.shape.dim[0]
+        if not batch.dim_param:
+            problems.append(f"{value.name}: the batch is frozen at {batch.dim_value}")
+    return problems
+
+
+def quantisation_problems(content: bytes, ranges: Ranges) -> list[str]:
+    """Return where an int8 file's scales and zero points are not what the calibrated ranges ask for.
+
+    Affine uint8: scale = (high - low) / 255 and zero point = round(-low / scale), with 0 inside the range; symmetric
+    int8 and int32: zero point 0 (Nagel et al. 2021, arXiv 2106.08295, section 2).
+    """
+    model = onnx.load_model_from_string(content)
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    ranges = {**ranges, PIXELS: (0.0, 1.0)}
+    problems = []
+    for scale_name, zero_name in sorted(_quantisers(model)):
+        scale, zero = values[scale_name], values[zero_name]
+        if zero.dtype != np.uint8:
+            if zero.any():
+                problems.append(f"{zero_name}: {zero.ravel()[zero.ravel() != 0][0]} where 0 is right")
+            continue
+        value_name = scale_name.removesuffix("_scale")
+        low, high = min(ranges[value_name][0], 0.0), max(ranges[value_name][1], 0.0)
+        right_scale = (high - low) / 255
+        right_zero = round(-low / right_scale)
+        if not np.allclose(scale, right_scale, rtol=1e-5):
+            problems.append(f"{scale_name}: {float(scale):g} where {right_scale:g} is right")
+        if int(zero) != right_zero:
+            problems.append(f"{zero_name}: {int(zero)} where {right_zero} is right")
+    if not any(node.op_type == "DequantizeLinear" for node in model.graph.node):
+        problems.append("nothing is quantised")
+    return problems
+
+
+def _quantisers(model: ModelProto) -> set[tuple[str, str]]:
+    kinds = ("QuantizeLinear", "DequantizeLinear")
+    return {(node.input[1], node.input[2]) for node in model.graph.node if node.op_type in kinds}
+
+

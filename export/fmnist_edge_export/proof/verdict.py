@@ -1,0 +1,89 @@
+"""The bounds that close the gate, and the verdict on a measurement."""
+
+from dataclasses import dataclass
+
+from fmnist_edge_export.proof.measure import Measurement
+from fmnist_edge_export.proof.report import Check
+from fmnist_edge_export.record import Record
+from fmnist_edge_runtime.contract import Contract
+
+PROBABILITY_ERROR = 1e-6
+SUM_ERROR = 1e-5  # float32 sums of K rounded terms
+BATCH_SPREAD = 1e-4
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a form may differ by. Logits are compared only where ``dlogit`` is given."""
+
+    dlogit: float | None
+    flipped_share: float
+    flip_gap: float
+    accuracy_loss: float
+    self_test: tuple[float, float]
+
+
+FLOAT = Bounds(dlogit=1e-4, flipped_share=0.0, flip_gap=0.0, accuracy_loss=0.0, self_test=(1e-4, 1e-4))
+# The self-test's tolerances are in logits: one for what rounding to 8 bits may do, one for what another CPU's integer
+# kernels may do, which is far less than what saturating ones (no VNNI) would.
+INT8 = Bounds(dlogit=None, flipped_share=0.005, flip_gap=0.10, accuracy_loss=0.0010, self_test=(0.5, 0.05))
+
+
+def judge(form: str, measured: Measurement, bounds: Bounds) -> list[Check]:
+    """Return the checks of a measurement. Comparisons are written so that NaN fails."""
+    smallest = f"max |dlogit| {measured.dlogit_max:.2g}"
+    checks = []
+    if bounds.dlogit is None:
+        checks.append(Check(form, "logits", measured.dlogit_max < float("inf"), f"{smallest}, p99 {measured.dlogit_p99:.2g}"))
+    else:
+        within = measured.dlogit_max <= bounds.dlogit
+        checks.append(Check(form, "logits", within, f"{smallest} (at most {bounds.dlogit:g})"))
+        checks.append(Check(form, "labels", measured.probe_flips == 0, f"{measured.probe_flips} of the probes differ"))
+    return [
+        *checks,
+        Check(
+            form,
+            "batches",
+            measured.batch_spread <= BATCH_SPREAD,
+            f"1, 2, 7, 256: the same image differs by {measured.batch_spread:.2g} (at most {BATCH_SPREAD:g})",
+        ),
+        Check(
+            form,
+            "probabilities",
+            measured.probability_error <= PROBABILITY_ERROR and measured.probability_sum_error <= SUM_ERROR,
+            f"from softmax(logits / temperature) by {measured.probability_error:.2g} (at most {PROBABILITY_ERROR:g}), "
+            f"sums from 1 by {measured.probability_sum_error:.2g}",
+        ),
+        _decisions(form, measured, bounds),
+    ]
+
+
+def _decisions(form: str, measured: Measurement, bounds: Bounds) -> Check:
+    flips, images = len(measured.flips), measured.images
+    seen = [f"{flips} of {images} labels flip on {measured.decided_on} (at most {bounds.flipped_share * images:.0f})"]
+    ok = flips <= bounds.flipped_share * images
+    if flips:
+        ok = ok and measured.largest_gap < bounds.flip_gap
+        seen.append(f"at gaps up to {measured.largest_gap:.3f} (below {bounds.flip_gap:.2f})")
+    if measured.accuracy:
+        loss = measured.accuracy.reference - measured.accuracy.file
+        ok = ok and round(loss, 9) <= bounds.accuracy_loss
+        seen.append(f"accuracy {measured.accuracy.reference:.2%} to {measured.accuracy.file:.2%}")
+    return Check(form, "decisions", ok, ", ".join(seen))
+
+
+def judge_contract(form: str, contract: Contract, record: Record) -> Check:
+    """Return whether what the file says is what the model is."""
+    wanted = {
+        "format": form,
+        "labels": record.labels,
+        "height": record.height,
+        "width": record.width,
+        "mean": record.mean,
+        "std": record.std,
+        "temperature": record.temperature,
+        "unknown_threshold": record.unknown_threshold,
+        "weights_sha256": record.weights_sha256,
+    }
+    wrong = [f"{name} {getattr(contract, name)!r}, not {value!r}" for name, value in wanted.items() if getattr(contract, name) != value]
+    return Check(form, "contract", not wrong, "; ".join(wrong) or "labels, temperature and digests are the model's")

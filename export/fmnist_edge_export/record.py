@@ -1,0 +1,107 @@
+"""A model's weights (safetensors) and its record (JSON): what it is and how it came to be."""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import nn
+
+from fmnist_edge_export.files import sha256_of, write_atomically
+from fmnist_edge_export.models import build
+from fmnist_edge_runtime.errors import ModelError
+
+SCHEMA_VERSION = 1
+_TOOLS = ("fmnist-edge", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
+
+Logits = list[list[float]]
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything about a model but its weights.
+
+    ``ranges`` are the activations' smallest and largest values on training images, by ONNX value name; ``self_test``
+    holds the logits of the self-test images, by form and for the ``reference``, as they were first measured.
+    """
+
+    name: str
+    architecture: str
+    labels: tuple[str, ...]
+    height: int
+    width: int
+    weights_sha256: str
+    mean: float = 0.0
+    std: float = 1.0
+    temperature: float = 1.0
+    unknown_threshold: float = 0.0
+    recipe: dict[str, Any] | None = None
+    seed: int | None = None
+    curve: list[dict[str, float]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    dataset: dict[str, str] = field(default_factory=dict)
+    licence: str = ""
+    test_accuracy: float | None = None
+    trained_with: dict[str, str] = field(default_factory=dict)
+    ranges: dict[str, tuple[float, float]] | None = None
+    self_test: dict[str, Logits] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        """Return the record as it stands in a file."""
+        content = {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode("ascii")
+
+    @classmethod
+    def from_json(cls, content: bytes, source: str) -> "Record":
+        """Read a record; ModelError if it is not one."""
+        try:
+            values = json.loads(content)
+            if values.pop("schema_version") != SCHEMA_VERSION:
+                raise ValueError("another schema_version")
+            record = cls(**values)
+            ranges = record.ranges and {name: (low, high) for name, (low, high) in record.ranges.items()}
+            return replace(record, labels=tuple(record.labels), ranges=ranges)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ModelError(f"{source}: not a model's record ({error}); train the model again") from error
+
+
+def weights_of(module: nn.Module) -> bytes:
+    """Return a module's weights as safetensors."""
+    return save({name: value.detach().clone().contiguous() for name, value in module.state_dict().items()})
+
+
+def save_model(folder: Path, module: nn.Module, record: Record) -> None:
+    """Write ``NAME.safetensors`` and ``NAME.json``; the record's digest tells whether the two belong together."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / f"{record.name}.safetensors", weights_of(module))
+    write_atomically(folder / f"{record.name}.json", record.to_json())
+
+
+def load_model(weights: Path) -> tuple[nn.Module, Record]:
+    """Load ``NAME.safetensors`` with the record ``NAME.json`` beside it; the module is in eval mode.
+
+    Raises:
+        ModelError: one is missing, damaged, or does not belong to the other.
+    """
+    record_path = weights.with_suffix(".json")
+    for path in (weights, record_path):
+        if not path.is_file():
+            raise ModelError(f"{path}: no such file; a model is NAME.safetensors with NAME.json beside it")
+    record = Record.from_json(record_path.read_bytes(), str(record_path))
+    if sha256_of(weights) != record.weights_sha256:
+        raise ModelError(f"{weights}: damaged, or not the weights that {record_path.name} describes; train it again")
+    module = build(record.architecture)
+    try:
+        module.load_state_dict(load(weights.read_bytes()))
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{weights}: not the weights of a {record.architecture} ({reason}); train it again") from error
+    return module.eval(), record
+
+
+def tool_versions() -> dict[str, str]:
+    """Return the versions of the tools that shape a model, without the suffix that names a build."""
+    return {name: metadata.version(name).split("+")[0] for name in _TOOLS}

@@ -1,0 +1,87 @@
+"""Checking finished files: their digests, their self-tests, and a folder against its manifest. ONNX needs no torch."""
+
+from pathlib import Path
+
+from fmnist_edge_export import manifest
+from fmnist_edge_export.extras import needs_export_extra
+from fmnist_edge_export.files import sha256_of
+from fmnist_edge_export.folder import recover
+from fmnist_edge_export.formats import torchscript_file
+from fmnist_edge_export.proof.report import Check, Report, self_test_check
+from fmnist_edge_runtime import selftest
+from fmnist_edge_runtime.classifier import Classifier
+from fmnist_edge_runtime.errors import FmnistEdgeError, MissingExtraError, ModelError
+from fmnist_edge_runtime.selftest import Replay
+
+_TORCHSCRIPT = ".pt"
+_MODELS = (".onnx", _TORCHSCRIPT)
+
+
+def verify(path: str | Path) -> Report:
+    """Check a model file (digest and self-test), or a folder's files (against its manifest, and each model file).
+
+    An export that was killed in the middle of replacing the folder is put right first.
+
+    Raises:
+        ModelError: there is nothing at ``path``.
+        MissingExtraError: a TorchScript file alone was given, and torch is not installed.
+    """
+    path = Path(path)
+    recover(path)
+    if path.is_dir():
+        return Report(tuple(_folder_checks(path)))
+    if not path.exists():
+        raise ModelError(f"{path}: no such file or folder; give a model file, or a folder made by fmnist-edge export")
+    return Report(tuple(_file_checks(path, path.name)))
+
+
+def _folder_checks(folder: Path) -> list[Check]:
+    try:
+        known = manifest.read(folder)
+    except ModelError as error:
+        return [Check(manifest.NAME, "manifest", False, str(error))]
+    checks = [_against_manifest(folder / name, entry) for name, entry in sorted(known.files.items())]
+    strangers = sorted(p.name for p in folder.iterdir() if p.suffix in _MODELS and p.name not in known.files)
+    checks += [Check(name, "manifest", False, "not in the manifest; export the model again") for name in strangers]
+    for name in sorted(known.files):
+        if name.endswith(_MODELS) and (folder / name).is_file():
+            try:
+                checks += _file_checks(folder / name, name)
+            except MissingExtraError:
+                checks.append(Check(name, "self-test", True, "not replayed: torch is not installed ([export])"))
+    return checks
+
+
+def _against_manifest(path: Path, entry: dict[str, object]) -> Check:
+    if not path.is_file():
+        return Check(path.name, "manifest", False, "missing; export the model again")
+    same = sha256_of(path) == entry.get("sha256")
+    seen = f"sha256 as in the manifest, {path.stat().st_size:,} bytes" if same else "its sha256 is not the manifest's"
+    return Check(path.name, "manifest", same, seen)
+
+
+def _file_checks(path: Path, subject: str) -> list[Check]:
+    try:
+        replayed = _replay_torchscript(path) if path.suffix == _TORCHSCRIPT else _replay_onnx(path)
+    except MissingExtraError:
+        raise
+    except FmnistEdgeError as error:
+        return [Check(subject, "digest", False, str(error))]
+    return [Check(subject, "digest", True, "graph and metadata are whole"), self_test_check(subject, replayed)]
+
+
+def _replay_onnx(path: Path) -> Replay:
+    with Classifier(path) as classifier:
+        return selftest.replay(classifier)
+
+
+def _replay_torchscript(path: Path) -> Replay:
+    content = path.read_bytes()
+    contract = torchscript_file.read_contract(content, str(path))
+    with needs_export_extra(f"replaying {path.name}"):
+        from fmnist_edge_export.formats import torchscript
+    try:
+        logits, _ = torchscript.load(content)(selftest.images(contract))
+    except RuntimeError as error:
+        raise ModelError(f"{path}: torch cannot run it ({str(error).splitlines()[0]}); export it again") from error
+    return selftest.compare(contract, logits)

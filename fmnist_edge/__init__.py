@@ -1,0 +1,59 @@
+"""fmnist-edge: export a Fashion-MNIST network, prove it, and run it on a small CPU.
+
+    from fmnist_edge import Classifier
+
+    prediction = Classifier().predict("boot.png")
+
+Names are loaded when they are first used (PEP 562), so importing this package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fmnist_edge_export.api import export_model as export_model
+    from fmnist_edge_export.proof.report import Check as Check
+    from fmnist_edge_export.proof.report import Report as Report
+    from fmnist_edge_export.verify import verify as verify
+    from fmnist_edge_runtime.classifier import Classifier as Classifier
+    from fmnist_edge_runtime.errors import DataError as DataError
+    from fmnist_edge_runtime.errors import FmnistEdgeError as FmnistEdgeError
+    from fmnist_edge_runtime.errors import ImageError as ImageError
+    from fmnist_edge_runtime.errors import MissingExtraError as MissingExtraError
+    from fmnist_edge_runtime.errors import ModelError as ModelError
+    from fmnist_edge_runtime.errors import ParityError as ParityError
+    from fmnist_edge_runtime.prediction import Candidate as Candidate
+    from fmnist_edge_runtime.prediction import Prediction as Prediction
+
+__version__ = "0.1.0"
+
+_ERRORS = ("DataError", "FmnistEdgeError", "ImageError", "MissingExtraError", "ModelError", "ParityError")
+_HOMES = {
+    "Candidate": "fmnist_edge_runtime.prediction",
+    "Check": "fmnist_edge_export.proof.report",
+    "Classifier": "fmnist_edge_runtime.classifier",
+    "Prediction": "fmnist_edge_runtime.prediction",
+    "Report": "fmnist_edge_export.proof.report",
+    "export_model": "fmnist_edge_export.api",
+    "verify": "fmnist_edge_export.verify",
+    **dict.fromkeys(_ERRORS, "fmnist_edge_runtime.errors"),
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604 - the names are strings
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fmnist_edge_export.extras import needs_export_extra
+
+    with needs_export_extra(f"fmnist_edge.{name}"):
+        value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return __all__

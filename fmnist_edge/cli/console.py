@@ -1,0 +1,84 @@
+"""What all commands share at the terminal: errors on one line, exit codes, progress, printable names."""
+
+import contextlib
+import functools
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from fmnist_edge_runtime.errors import FmnistEdgeError, MissingExtraError, ModelError
+
+FAILED, WRONG_CALL, INTERRUPTED = 1, 2, 130
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no warnings; results and errors only.")]
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def one_line_errors(command: Command) -> Command:
+    """Let a command end in one line on standard error, and the right exit code, instead of a traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        quiet = kwargs.get("quiet", False)
+        logging.basicConfig(stream=sys.stderr, format="%(message)s", level="ERROR" if quiet else "WARNING", force=True)
+        logging.getLogger("fmnist_edge_export").setLevel("ERROR" if quiet else "INFO")
+        warnings.simplefilter("ignore")  # of libraries: for programmers, not for who types a command
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except FmnistEdgeError as error:
+            complain(str(error))
+            raise typer.Exit(WRONG_CALL if isinstance(error, ModelError | MissingExtraError) else FAILED) from None
+        except KeyboardInterrupt:
+            complain("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            # Whoever read the results has closed the pipe. What is still buffered goes nowhere, without a complaint.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except OSError as error:
+            complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
+            raise typer.Exit(FAILED) from None
+
+    return wrapped  # type: ignore[return-value]  # the same parameters, by functools.wraps
+
+
+def complain(message: str) -> None:
+    """Print one line on standard error; a closed one is no reason to fail."""
+    with contextlib.suppress(OSError, ValueError):
+        typer.echo(f"fmnist-edge: {printable(message)}", err=True)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with everything escaped that a terminal might act upon."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def show(text: str) -> None:
+    """Print a line of results, whatever the terminal's encoding is."""
+    encoding = sys.stdout.encoding or "ascii"
+    typer.echo(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+@contextlib.contextmanager
+def progress(length: int, label: str, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Yield a function that moves a bar on standard error; where that is no terminal, it does nothing."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda steps: None
+        return
+    with typer.progressbar(length=length, label=label, file=sys.stderr) as bar:
+        yield bar.update
+
+
+def say(message: str, *, quiet: bool) -> None:
+    """Print a line about what goes on, on standard error."""
+    if not quiet:
+        with contextlib.suppress(OSError, ValueError):
+            typer.echo(message, err=True)

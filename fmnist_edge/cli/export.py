@@ -1,0 +1,65 @@
+"""``fmnist-edge export``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fmnist_edge.cli.console import FAILED, Quiet, complain, one_line_errors, printable, say, show
+
+ALL_FORMATS = "onnx,onnx-int8,torchscript"
+
+
+@one_line_errors
+def export(
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="A model of the output folder. [default: edge]")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Weights elsewhere: NAME.safetensors, with NAME.json beside it.")
+    ] = None,
+    formats: Annotated[str, typer.Option("--format", metavar="A,B", help="The forms to make.")] = ALL_FORMATS,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model's folder is made.")] = Path("artifacts"),
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Where Fashion-MNIST is.")] = None,
+    keep_failed: Annotated[bool, typer.Option("--keep-failed", help="Keep rejected files, in NAME.failed.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Export a model, prove every file, and only then replace the model's folder.
+
+    The proofs run on the 10,000 test images where they are, else on a sample of 1,000. If one fails, the folder stays
+    as it is, byte for byte. Needs the [export] extra.
+
+    \b
+    fmnist-edge export                             artifacts/edge, all forms
+    fmnist-edge export cnn --format onnx
+    fmnist-edge export --checkpoint runs/edge/edge.safetensors --out /tmp/try
+
+    Exit code 0: proven and replaced; 1: a proof failed; 2: wrong options, no such model, or a missing extra.
+    """
+    from fmnist_edge_export.extras import needs_export_extra
+    from fmnist_edge_export.proof.report import Report
+    from fmnist_edge_runtime.errors import ParityError
+
+    if model and checkpoint:
+        raise typer.BadParameter("name a MODEL or a --checkpoint, not both")
+    name = model or "edge"
+    with needs_export_extra("fmnist-edge export"):
+        from fmnist_edge_export.api import export_checkpoint
+    try:
+        report = export_checkpoint(
+            checkpoint or out / name / f"{name}.safetensors",
+            out,
+            [part.strip() for part in formats.split(",") if part.strip()],
+            data_folder=data,
+            keep_failed=keep_failed,
+            on_step=lambda step: say(f"{step} ...", quiet=quiet),
+        )
+    except ParityError as error:
+        if isinstance(error.report, Report):
+            show(printable_lines(error.report.table()))
+        complain(str(error))
+        raise typer.Exit(FAILED) from None
+    show(printable_lines(report.table()))
+
+
+def printable_lines(text: str) -> str:
+    """Return ``text`` with everything escaped but its line ends."""
+    return "\n".join(printable(line) for line in text.split("\n"))

@@ -1,0 +1,73 @@
+"""``fmnist-edge train``."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fmnist_edge.cli.console import INTERRUPTED, Quiet, complain, one_line_errors, progress, say, show
+
+
+@one_line_errors
+def train(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="cnn, cnn_bn or edge.")],
+    epochs: Annotated[int | None, typer.Option(min=1, metavar="N", help="[default: the recipe's]")] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="The same seed repeats a run.")] = 0,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model's folder is made.")] = Path("runs"),
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Where Fashion-MNIST is.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last complete epoch.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a model of the kit on Fashion-MNIST. Needs the [export] extra.
+
+    Each epoch ends with a checkpoint; Ctrl-C costs the epoch it falls into, and --resume goes on from there.
+
+    \b
+    fmnist-edge train edge
+    fmnist-edge train cnn --out /tmp/runs && fmnist-edge export --checkpoint /tmp/runs/cnn/cnn.safetensors
+    """
+    from fmnist_edge_export.extras import needs_export_extra
+    from fmnist_edge_runtime.errors import ModelError
+
+    with needs_export_extra("fmnist-edge train"):
+        from fmnist_edge_export.data import load
+        from fmnist_edge_export.finish import finish
+        from fmnist_edge_export.progress import Epoch, Run
+        from fmnist_edge_export.recipes import recipe_for
+        from fmnist_edge_export.record import save_model
+        from fmnist_edge_export.train import split
+        from fmnist_edge_export.train import train as train_network
+
+    recipe = recipe_for(model)
+    if epochs is not None:
+        recipe = dataclasses.replace(recipe, epochs=epochs)
+    folder = out / model
+    checkpoint = folder / "checkpoint.safetensors"
+    if checkpoint.exists() and not resume:
+        raise ModelError(f"{checkpoint}: an unfinished run; go on with --resume, remove it, or name another --out")
+    test = load("test", data)
+    parts = split(load("train", data), test, recipe)
+    watched = "validation" if recipe.validation else "test"
+    run = Run(model, recipe, seed)
+
+    def report(epoch: Epoch) -> None:
+        say(
+            f"epoch {epoch.number}/{recipe.epochs}: loss {epoch.loss:.4f}, train {epoch.train_accuracy:.2%}, "
+            f"{watched} {epoch.watched_accuracy:.2%}",
+            quiet=quiet,
+        )
+
+    try:
+        with progress(0, f"training {model}", quiet=quiet) as advance:
+            module, curve = train_network(
+                run, parts, checkpoint, resume=resume, on_batch=lambda epoch, batch, batches: advance(1), on_epoch=report
+            )
+    except KeyboardInterrupt:
+        kept = f"{checkpoint} holds the last complete epoch; --resume goes on from it"
+        complain(f"interrupted; {kept if checkpoint.exists() else 'no epoch was complete, nothing is kept'}")
+        raise typer.Exit(INTERRUPTED) from None
+    record = finish(run, module, curve, parts, test)
+    save_model(folder, module, record)
+    checkpoint.unlink()
+    show(f"{folder / model}.safetensors: {record.test_accuracy:.2%} of the test images right")

@@ -1,0 +1,236 @@
+"""One class to embed: a checked model file behind a handful of verbs."""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, overload
+
+import numpy as np
+
+from fmnist_edge_runtime import modelfile, session
+from fmnist_edge_runtime.bundled import bundled_model
+from fmnist_edge_runtime.contract import Contract
+from fmnist_edge_runtime.errors import ImageError, ModelError
+from fmnist_edge_runtime.picture import PictureSource, read_picture
+from fmnist_edge_runtime.prediction import Prediction
+from fmnist_edge_runtime.session import Floats, Images
+
+_CHUNK = 256  # images in one call of onnxruntime: past this, more memory buys no speed
+_BATCH = 32  # pictures that predict_many answers at once
+# Sessions of a parent process that were seen in a child after fork. Destroying one would wait for threads that exist
+# only in the parent, so they are kept.
+_inherited: list[Any] = []
+
+
+class Classifier:
+    """Classifies pictures with one exported ONNX file, on the CPU.
+
+    Safe to share among threads; works in a child after fork; pickles (with the model inside); closes.
+
+        with Classifier() as classifier:
+            print(classifier.predict("boot.png").label)
+    """
+
+    def __init__(self, model: "str | os.PathLike[str] | bytes | None" = None, *, threads: int = 1) -> None:
+        """Check ``model`` (a path or a file's bytes; by default the bundled int8 model) and load it.
+
+        ``threads`` is the number of threads inside one inference.
+
+        Raises:
+            ModelError: missing, damaged, not one of ours, or onnxruntime cannot run it.
+        """
+        if threads < 1:
+            raise ValueError(f"threads={threads}: at least 1 is needed")
+        self._threads = threads
+        self._file = modelfile.read(model if isinstance(model, bytes) else Path(model or bundled_model()))
+        self._start()
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._closed = False
+        self._session = session.create(self._file, self._threads)
+        self._process = os.getpid()
+
+    @property
+    def contract(self) -> Contract:
+        """What the file says of itself: name, labels, picture size, temperature, provenance (``raw``)."""
+        return self._file.contract
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in the model's order."""
+        return self._file.contract.labels
+
+    def predict(self, image: PictureSource) -> Prediction:
+        """Classify one picture: a path, a file's bytes, a binary file, a PIL image or a uint8 array.
+
+        Raises:
+            ImageError: the picture cannot be read.
+        """
+        return self._predictions(self._picture(image)[None])[0]
+
+    @overload
+    def predict_many(self, images: Iterable[PictureSource]) -> Iterator[Prediction]: ...
+    @overload
+    def predict_many(
+        self, images: Iterable[PictureSource], *, errors: Literal["raise"]
+    ) -> Iterator[Prediction]: ...
+    @overload
+    def predict_many(
+        self, images: Iterable[PictureSource], *, errors: Literal["return"]
+    ) -> Iterator[Prediction | ImageError]: ...
+
+    def predict_many(
+        self, images: Iterable[PictureSource], *, errors: Literal["raise", "return"] = "raise"
+    ) -> Iterator[Prediction] | Iterator[Prediction | ImageError]:
+        """Classify pictures as they come, in order, in constant memory; decoding uses every core allowed.
+
+        With ``errors="return"`` a picture that cannot be read gives its ImageError in place of a prediction, and the
+        others are still answered.
+        """
+        if errors not in ("raise", "return"):
+            raise ValueError(f"errors={errors!r}: 'raise' or 'return'")
+        return self._stream(images, errors)
+
+    def probabilities(self, images: Images) -> Floats:
+        """Return float32 ``[N, K]`` for uint8 ``[N, height, width]`` in Fashion-MNIST polarity; N may be 0.
+
+        Raises:
+            ImageError: another type or shape.
+        """
+        return self.scores(images)[1]
+
+    def scores(self, images: Images) -> tuple[Floats, Floats]:
+        """Return logits and probabilities, float32 ``[N, K]`` each; else as :meth:`probabilities`."""
+        contract = self._file.contract
+        wanted = (contract.height, contract.width)
+        if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != wanted:
+            given = f"{images.dtype} {list(images.shape)}" if isinstance(images, np.ndarray) else type(images).__name__
+            raise ImageError(f"an array of {given}: uint8 [N, {wanted[0]}, {wanted[1]}] is needed")
+        current = self._current_session()
+        if 0 < len(images) <= _CHUNK:
+            return session.run(current, images)
+        logits = np.empty((len(images), len(contract.labels)), np.float32)
+        probabilities = np.empty_like(logits)
+        for start in range(0, len(images), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            logits[part], probabilities[part] = session.run(current, images[part])
+        return logits, probabilities
+
+    def close(self) -> None:
+        """Free the session; a closed classifier answers no more. Closing twice is harmless."""
+        with self._lock:
+            self._closed = True
+            self._session = None
+
+    def __enter__(self) -> Self:
+        """Return the classifier itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the model's bytes and the options; a session cannot travel."""
+        return {"_file": self._file, "_threads": self._threads, "_closed": self._closed}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Load the model again."""
+        self.__dict__.update(state)
+        closed = self._closed
+        self._start()
+        if closed:
+            self.close()
+
+    def __repr__(self) -> str:
+        """Name the model and its source."""
+        contract = self._file.contract
+        return f"<Classifier {contract.name} {contract.format}, {len(contract.labels)} labels, from {self._file.source}>"
+
+    def _current_session(self) -> Any:
+        current = self._session
+        if current is None or self._process != os.getpid():
+            current = self._revive()
+        return current
+
+    def _revive(self) -> Any:
+        # The lock of a parent may have been held at the moment of the fork, so a child makes its own.
+        if self._process != os.getpid():
+            _inherited.append(self._session)
+            closed = self._closed
+            self._start()
+            self._closed = closed
+        if self._closed:
+            raise ModelError(f"{self._file.source}: this classifier is closed; make a new one")
+        return self._session
+
+    def _picture(self, image: PictureSource) -> Images:
+        return read_picture(image, self._file.contract.height, self._file.contract.width)
+
+    def _picture_or_error(self, image: PictureSource) -> Images | ImageError:
+        try:
+            return self._picture(image)
+        except ImageError as error:
+            return error
+
+    def _predictions(self, images: Images) -> list[Prediction]:
+        contract, answers = self._file.contract, []
+        for row in self.probabilities(images).tolist():
+            best = max(row)
+            index = row.index(best)
+            answers.append(
+                Prediction(contract.labels[index], index, best, contract.is_known(best), tuple(row), contract.labels)
+            )
+        return answers
+
+    def _stream(self, images: Iterable[PictureSource], errors: str) -> Iterator[Any]:
+        for batch in _batches(self._read_ahead(images), _BATCH):
+            readable = [item for item in batch if not isinstance(item, ImageError)]
+            answers = iter(self._predictions(np.stack(readable)) if readable else [])
+            for item in batch:
+                if not isinstance(item, ImageError):
+                    yield next(answers)
+                elif errors == "return":
+                    yield item
+                else:
+                    raise item
+
+    def _read_ahead(self, images: Iterable[PictureSource]) -> Iterator[Images | ImageError]:
+        workers = allowed_cores()
+        waiting: deque[Future[Images | ImageError]] = deque()
+        with ThreadPoolExecutor(workers, thread_name_prefix="fmnist-edge") as pool:
+            try:
+                for image in images:
+                    waiting.append(pool.submit(self._picture_or_error, image))
+                    if len(waiting) > workers + _BATCH:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+
+def allowed_cores() -> int:
+    """Return how many cores this process may run on; affinity counts, the size of the machine does not."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _batches(items: Iterator[Images | ImageError], size: int) -> Iterator[list[Images | ImageError]]:
+    batch = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

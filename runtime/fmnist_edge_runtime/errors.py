@@ -1,0 +1,40 @@
+"""Every error this kit raises on purpose.
+
+    FmnistEdgeError
+    ├── ImageError          a picture that cannot be read or is not what was asked for
+    ├── ModelError          a model file that is missing, damaged, unknown or not one of ours
+    ├── ParityError         an exported file that does not answer as the model it came from
+    ├── DataError           a data set file that is missing, damaged or not the published one
+    └── MissingExtraError   a command or function whose optional packages are not installed
+
+Each message is one line: what was given, what is wrong with it, what to do.
+"""
+
+
+class FmnistEdgeError(Exception):
+    """Base of every error raised on purpose."""
+
+
+class ImageError(FmnistEdgeError):
+    """A picture cannot be read, or an array has the wrong shape or type."""
+
+
+class ModelError(FmnistEdgeError):
+    """A model file is missing, damaged, of an unknown schema, or not one of ours."""
+
+
+class ParityError(FmnistEdgeError):
+    """An exported file does not answer as the model it came from; ``report`` holds every check."""
+
+    def __init__(self, message: str, report: object = None) -> None:
+        """Keep the report beside the message."""
+        super().__init__(message)
+        self.report = report
+
+
+class DataError(FmnistEdgeError):
+    """A data set file is missing, damaged, or not the published one."""
+
+
+class MissingExtraError(FmnistEdgeError, ImportError):
+    """Optional packages are not installed; the message names the command that installs them."""

@@ -1,0 +1,89 @@
+"""Sealing an ONNX file with its contract, and opening one only if every byte is the one that was sealed.
+
+The contract is the file's last metadata entry, so the file is the graph's bytes followed by one protobuf field.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fmnist_edge_runtime import contract
+from fmnist_edge_runtime.contract import Contract, ContractError
+from fmnist_edge_runtime.errors import ModelError
+from fmnist_edge_runtime.wire import BYTES, WireError, encode_bytes, fields, has_external_data
+
+MOST_BYTES = 512 * 2**20
+_METADATA_PROPS, _KEY, _VALUE = 14, 1, 2  # ModelProto.metadata_props, StringStringEntryProto.key and .value
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file that was checked: all its bytes, and the contract among them."""
+
+    source: str
+    content: bytes
+    contract: Contract
+
+
+def seal(graph: bytes, metadata: dict[str, Any]) -> bytes:
+    """Return the ONNX file ``graph`` with its contract appended."""
+    entry = contract.encode(metadata, hashlib.sha256(graph).hexdigest())
+    pair = encode_bytes(_KEY, contract.KEY.encode()) + encode_bytes(_VALUE, entry)
+    return graph + encode_bytes(_METADATA_PROPS, pair)
+
+
+def read(model: Path | bytes) -> ModelFile:
+    """Read and check a model file, before anything is run.
+
+    Raises:
+        ModelError: missing, not one of ours, damaged, of an unknown schema, or with external data.
+    """
+    source = "the model given as bytes" if isinstance(model, bytes) else str(model)
+    content = model if isinstance(model, bytes) else _bounded_bytes(model)
+    try:
+        return ModelFile(source, content, _open(content))
+    except WireError as error:
+        raise ModelError(f"{source}: not an ONNX model ({error}); give a file made by fmnist-edge export") from error
+    except ContractError as error:
+        raise ModelError(f"{source}: refused, {error}; export it again") from error
+
+
+def _bounded_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); give a file made by fmnist-edge export") from error
+    if len(content) > MOST_BYTES:
+        raise ModelError(f"{path}: larger than {MOST_BYTES // 2**20} MiB; give a file made by fmnist-edge export")
+    return content
+
+
+def _open(content: bytes) -> Contract:
+    view = memoryview(content)
+    entries = [
+        (field, value)
+        for field in fields(view)
+        if field.number == _METADATA_PROPS and field.kind == BYTES
+        for key, value in [_pair(view, field.value_start, field.value_end)]
+        if key == contract.KEY.encode()
+    ]
+    if len(entries) != 1:
+        raise ContractError("it has no fmnist_edge metadata, so it is not a model of this kit")
+    field, value = entries[0]
+    if field.value_end != len(content):
+        raise ContractError("its metadata is not the last thing in the file")
+    parsed = contract.decode(value, hashlib.sha256(view[: field.start]).hexdigest())
+    if has_external_data(view):
+        raise ContractError("it keeps weights in another file, which this kit never does")
+    return parsed
+
+
+def _pair(view: memoryview, start: int, end: int) -> tuple[bytes, bytes]:
+    parts = {_KEY: b"", _VALUE: b""}
+    for field in fields(view, start, end):
+        if field.number not in parts or field.kind != BYTES:
+            raise WireError("a metadata entry with other fields")
+        parts[field.number] = bytes(view[field.value_start : field.value_end])
+    return parts[_KEY], parts[_VALUE]

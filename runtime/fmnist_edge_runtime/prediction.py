@@ -1,0 +1,33 @@
+"""What the runtime says of one picture."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Candidate(NamedTuple):
+    """One label with its place in the model's order and its probability."""
+
+    label: str
+    index: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer: hashable, comparable, and independent of the model that gave it.
+
+    ``probabilities`` and ``labels`` are in the model's order; ``confidence`` is the best probability; ``known`` is
+    false where the model's own rule says that the picture is none of its labels.
+    """
+
+    label: str
+    index: int
+    confidence: float
+    known: bool
+    probabilities: tuple[float, ...]
+    labels: tuple[str, ...] = field(repr=False)
+
+    def top(self, count: int) -> tuple[Candidate, ...]:
+        """Return the ``count`` most probable labels, best first; equals keep the model's order."""
+        order = sorted(range(len(self.labels)), key=lambda index: -self.probabilities[index])
+        return tuple(Candidate(self.labels[i], i, self.probabilities[i]) for i in order[: max(count, 0)])
