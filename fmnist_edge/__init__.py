@@ -39,7 +39,7 @@ _HOMES = {
     **dict.fromkeys(_ERRORS, "fmnist_edge_runtime.errors"),
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604 - the names are strings
+__all__ = [*sorted(_HOMES), "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -135,7 +135,9 @@ def _checked_examples(examples: Images | None, labels: np.ndarray | None) -> Ima
             raise ModelError("example_labels without examples; give both")
         return None
     if not isinstance(examples, np.ndarray) or examples.dtype != np.uint8 or examples.ndim != 3 or not len(examples):
-        given = f"{examples.dtype} {list(examples.shape)}" if isinstance(examples, np.ndarray) else type(examples).__name__
+        given = (
+            f"{examples.dtype} {list(examples.shape)}" if isinstance(examples, np.ndarray) else type(examples).__name__
+        )
         raise ImageError(f"examples of {given}: uint8 [M, H, W] is needed, with M >= 1")
     if labels is not None and len(labels) != len(examples):
         raise ModelError(f"{len(labels)} example_labels for {len(examples)} examples; give one each")
@@ -147,7 +149,9 @@ def _check_record(record: Record) -> None:
     if not labels or len(set(labels)) != len(labels) or not all(isinstance(x, str) and x for x in labels):
         raise ModelError(f"labels {list(labels)}: at least one is needed, all different, none empty")
     if not record.name or record.std <= 0 or not np.isfinite([record.mean, record.std]).all():
-        raise ModelError(f"mean {record.mean}, std {record.std}, out {record.name!r}: std above 0 and a named folder are needed")
+        raise ModelError(
+            f"mean {record.mean}, std {record.std}, out {record.name!r}: std above 0 and a named folder are needed"
+        )
 
 
 def _sample_of_size(height: int, width: int) -> Images:

@@ -24,7 +24,7 @@ def negative_log_likelihood(logits: Floats, labels: Labels) -> float:
 
 
 def fit_temperature(logits: Floats, labels: Labels) -> float:
-    """Return the temperature with the least negative log-likelihood (Guo et al. 2017, arXiv 1706.04599, section 4.2)."""
+    """Return the temperature with the least negative log-likelihood (Guo et al. 2017, arXiv 1706.04599, section 4)."""
     losses = [negative_log_likelihood(logits / temperature, labels) for temperature in _TEMPERATURES]
     return round(float(_TEMPERATURES[int(np.argmin(losses))]), 4)
 
@@ -40,7 +40,8 @@ def calibration_error(probabilities: Floats, labels: Labels, bins: int = 15) -> 
     right = probabilities.argmax(axis=1) == labels
     which = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = [
-        abs(float(right[which == index].mean()) - float(confidence[which == index].mean())) * float((which == index).mean())
+        abs(float(right[which == index].mean()) - float(confidence[which == index].mean()))
+        * float((which == index).mean())
         for index in range(bins)
         if (which == index).any()
     ]

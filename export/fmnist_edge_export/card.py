@@ -105,7 +105,9 @@ def _curve_png(record: Record) -> bytes:
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.add_subplot()
     for key, name in (("train_accuracy", "training images"), ("watched_accuracy", f"{watched} images")):
-        axes.plot(numbers, [100 * epoch[key] for epoch in record.curve], label=name, marker="." if len(numbers) < 20 else "")
+        axes.plot(
+            numbers, [100 * epoch[key] for epoch in record.curve], label=name, marker="." if len(numbers) < 20 else ""
+        )
     axes.set(xlabel="epoch", ylabel="accuracy, %", title=f"{record.name}: accuracy after each epoch")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")

@@ -63,16 +63,15 @@ class Dataset:
         return len(self.images)
 
 
-FILES: dict[Split, tuple[IdxFile, IdxFile]] = {
-    "train": (
-        IdxFile("train-images-idx3-ubyte", 47040016, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
-        IdxFile("train-labels-idx1-ubyte", 60008, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
-    ),
-    "test": (
-        IdxFile("t10k-images-idx3-ubyte", 7840016, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
-        IdxFile("t10k-labels-idx1-ubyte", 10008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
-    ),
-}
+_TRAIN = (
+    IdxFile("train-images-idx3-ubyte", 47040016, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
+    IdxFile("train-labels-idx1-ubyte", 60008, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
+)
+_TEST = (
+    IdxFile("t10k-images-idx3-ubyte", 7840016, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
+    IdxFile("t10k-labels-idx1-ubyte", 10008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
+)
+FILES: dict[Split, tuple[IdxFile, IdxFile]] = {"train": _TRAIN, "test": _TEST}
 SAMPLE_FILES = (
     IdxFile("sample-images-idx3-ubyte", 784016, "7cee33c3c6414b1b86c25e665a6c4f41584269de3b7cc9768b1d351922845eef"),
     IdxFile("sample-labels-idx1-ubyte", 1008, "3128d790775889812b73c4f13923559c8b9e281d112c6ea7862acf60a206a909"),
@@ -180,7 +179,9 @@ def _checked_bytes(folder: Path, file: IdxFile) -> bytes:
     path = _path(folder, file)
     advice = "remove it and fetch it again"
     if path is None:
-        raise DataError(f"{folder / file.name}[.gz]: missing; put the four published files there or name another --data")
+        raise DataError(
+            f"{folder / file.name}[.gz]: missing; put the four published files there or name another --data"
+        )
     try:
         # Reading one byte more than the published size bounds what a hostile gzip can expand to.
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:

@@ -48,7 +48,7 @@ def finish(run: Run, module: nn.Module, curve: list[Epoch], split: Split, test: 
         threshold = fit_threshold(softmax(logits / temperature))
         record = replace(record, temperature=temperature, unknown_threshold=threshold)
         notes.append(
-            f"Temperature and threshold were fitted on {run.recipe.validation:,} training images held out from training."
+            f"Temperature and threshold were fitted on {run.recipe.validation:,} training images held out of training."
         )
         notes.append("Nothing was chosen on the test images; they gave the final accuracy alone.")
     else:

@@ -27,9 +27,8 @@ def equalise(model: Edge, pixels: Tensor) -> None:
         factor = largest.clamp_min(1e-3).sqrt()
         factor /= factor.log().mean().exp()
         for writer in writers:
-            norm = writer[1]
-            norm.weight /= factor
-            norm.bias /= factor
+            writer.norm.weight.div_(factor)
+            writer.norm.bias.div_(factor)
         for reader in readers:
             reader.weight *= factor.reshape(1, -1, *[1] * (reader.weight.dim() - 2))
 

@@ -13,7 +13,8 @@ from fmnist_edge_export.card import write_card
 from fmnist_edge_export.files import write_atomically
 from fmnist_edge_export.folder import recover, refuse_unless_replaceable, staging, swap
 from fmnist_edge_export.formats.registry import FORMATS, Format
-from fmnist_edge_export.proof.gate import Truth, ask_reference, prove
+from fmnist_edge_export.proof.gate import ask_reference, prove
+from fmnist_edge_export.proof.measure import Truth
 from fmnist_edge_export.proof.probes import Probes
 from fmnist_edge_export.proof.report import Check, Report
 from fmnist_edge_export.record import Logits
@@ -95,7 +96,7 @@ def _sealed(form: Format, source: Source, probes: Probes, truth: Truth) -> tuple
     reference = _kept_or_new(source.record.self_test.get("reference"), truth.self_test, tolerance)
     provisional = _seal(form, graph, source, probes, reference, reference)
     try:
-        answered, _ = form.open(provisional, form.file_name(source.record.name))[1](probes.self_test)
+        answered, _ = form.open(provisional)[1](probes.self_test)
     except Exception:  # a file that cannot be run fails its proof, which says why
         log.debug("%s did not run its self-test", form.name, exc_info=True)
         answered = truth.self_test
@@ -105,7 +106,9 @@ def _sealed(form: Format, source: Source, probes: Probes, truth: Truth) -> tuple
 
 
 def _seal(form: Format, graph: bytes, source: Source, probes: Probes, reference: np.ndarray, own: np.ndarray) -> bytes:
-    return form.seal(graph, source.metadata(form.name, self_test(probes.self_test, reference, own, form.bounds.self_test)))
+    return form.seal(
+        graph, source.metadata(form.name, self_test(probes.self_test, reference, own, form.bounds.self_test))
+    )
 
 
 def _kept_or_new(kept: Logits | None, measured: np.ndarray, tolerance: float) -> np.ndarray:
@@ -125,14 +128,16 @@ def _carry_over(source: Source, target: Path, new: Path, others: Sequence[Format
             continue
         try:
             known = manifest.read(target).formats[form.name]
-            contract, _ = form.open(file.read_bytes(), file.name)
+            contract, _ = form.open(file.read_bytes())
         except (FmnistEdgeError, KeyError) as error:
             log.warning("%s is dropped: %s", file.name, error)
             continue
         record = source.record
         same = (contract.weights_sha256, contract.labels, contract.temperature, contract.unknown_threshold)
         if same != (record.weights_sha256, record.labels, record.temperature, record.unknown_threshold):
-            log.warning("%s is dropped: it was made from other weights; ask for it with --format %s", file.name, form.name)
+            log.warning(
+                "%s is dropped: it was made from other weights; ask for it with --format %s", file.name, form.name
+            )
             continue
         shutil.copy2(file, new / file.name)
         carried[form.name] = known

@@ -69,7 +69,9 @@ class Source:
         }
 
 
-def self_test(images: Images, reference: np.ndarray, of_file: np.ndarray, bounds: tuple[float, float]) -> dict[str, Any]:
+def self_test(
+    images: Images, reference: np.ndarray, of_file: np.ndarray, bounds: tuple[float, float]
+) -> dict[str, Any]:
     """Return a self-test as it stands in the metadata; ``bounds`` are the tolerances against PyTorch and the file."""
     return self_test_json(
         images.tobytes(),

@@ -19,6 +19,8 @@ from fmnist_edge_export.recipes import Recipe
 
 EVALUATION_BATCH = 500
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 
 @dataclass(frozen=True)
 class Split:
@@ -57,7 +59,7 @@ def train(
     """
     recipe = run.recipe
     torch.manual_seed(run.seed)
-    model = build(run.architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = build(run.architecture).to(memory_format=torch.channels_last)
     averaged = AveragedModel(model, multi_avg_fn=weight_average(recipe.average_decay), use_buffers=True)
     optimizer = torch.optim.SGD(
         model.parameters(),
@@ -88,19 +90,19 @@ def train(
             # cross_entropy of log-probabilities is their negative log-likelihood: a second log_softmax changes nothing.
             loss = functional.cross_entropy(scores.float(), y, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             averaged.update_parameters(model)
             losses += loss.item() * len(y)
             hits += int((scores.argmax(1) == y).sum())
             on_batch(epoch, batch + 1, batches)
         network.eval()
-        # Augmented images are another data set; without augmentation the finished epoch is measured, as the notebook does.
+        # Augmented images are another data set; plain ones are measured after the epoch, as the notebook does.
         train_accuracy = hits / len(images) if recipe.augmented else accuracy(network, data.learn)
         curve.append(Epoch(epoch, losses / len(images), train_accuracy, accuracy(network, data.watch)))
         save_progress(checkpoint, run, curve, model, averaged, optimizer)
         on_epoch(curve[-1])
-    return network.eval().to(memory_format=torch.contiguous_format), curve  # type: ignore[call-overload]
+    return network.eval().to(memory_format=torch.contiguous_format), curve
 
 
 def learning_rate(recipe: Recipe, done: float) -> float:
@@ -116,10 +118,10 @@ def learning_rate(recipe: Recipe, done: float) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - rise) / (1 - rise)))
 
 
-def weight_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
+def weight_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     """Return an exponential average of weights that forgets fast at first, so that early epochs are not of noise."""
 
-    def update(average: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
+    def update(average: Tensors, current: Tensors, updates: Tensor | int) -> None:
         get_ema_multi_avg_fn(min(decay, (1 + int(updates)) / (10 + int(updates))))(average, current, updates)
 
     return update

@@ -12,7 +12,9 @@ ALL_FORMATS = "onnx,onnx-int8,torchscript"
 
 @one_line_errors
 def export(
-    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="A model of the output folder. [default: edge]")] = None,
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="A model of the output folder. [default: edge]")
+    ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Weights elsewhere: NAME.safetensors, with NAME.json beside it.")
     ] = None,

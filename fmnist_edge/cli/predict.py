@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,11 +19,15 @@ STDIN = "-"
 
 @one_line_errors
 def predict(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders, or - for standard input.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders, or - for standard input.")
+    ],
     top: Annotated[int, typer.Option("-k", min=1, metavar="N", help="How many labels to give for each.")] = 3,
     recursive: Annotated[bool, typer.Option("-r", help="Also look into the folders below a folder.")] = False,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON object a line, for programs.")] = False,
-    model: Annotated[Path | None, typer.Option(metavar="FILE", help="An exported ONNX file. [default: edge, int8]")] = None,
+    model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="An exported ONNX file. [default: edge, int8]")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, metavar="N", help="Threads inside one inference.")] = 1,
     quiet: Quiet = False,
 ) -> None:
@@ -88,7 +93,7 @@ def _report(name: str, answer: "Prediction | ImageError", top: int, jsonl: bool)
             "index": answer.index,
             "confidence": round(answer.confidence, 6),
             "known": answer.known,
-            "top": [{**candidate._asdict(), "probability": round(candidate.probability, 6)} for candidate in best],
+            "top": [{**asdict(candidate), "probability": round(candidate.probability, 6)} for candidate in best],
         }
         show(json.dumps(record))
         return

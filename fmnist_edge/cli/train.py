@@ -61,7 +61,12 @@ def train(
     try:
         with progress(0, f"training {model}", quiet=quiet) as advance:
             module, curve = train_network(
-                run, parts, checkpoint, resume=resume, on_batch=lambda epoch, batch, batches: advance(1), on_epoch=report
+                run,
+                parts,
+                checkpoint,
+                resume=resume,
+                on_batch=lambda epoch, batch, batches: advance(1),
+                on_epoch=report,
             )
     except KeyboardInterrupt:
         kept = f"{checkpoint} holds the last complete epoch; --resume goes on from it"

@@ -76,9 +76,7 @@ class Classifier:
     @overload
     def predict_many(self, images: Iterable[PictureSource]) -> Iterator[Prediction]: ...
     @overload
-    def predict_many(
-        self, images: Iterable[PictureSource], *, errors: Literal["raise"]
-    ) -> Iterator[Prediction]: ...
+    def predict_many(self, images: Iterable[PictureSource], *, errors: Literal["raise"]) -> Iterator[Prediction]: ...
     @overload
     def predict_many(
         self, images: Iterable[PictureSource], *, errors: Literal["return"]
@@ -152,7 +150,9 @@ class Classifier:
     def __repr__(self) -> str:
         """Name the model and its source."""
         contract = self._file.contract
-        return f"<Classifier {contract.name} {contract.format}, {len(contract.labels)} labels, from {self._file.source}>"
+        return (
+            f"<Classifier {contract.name} {contract.format}, {len(contract.labels)} labels, from {self._file.source}>"
+        )
 
     def _current_session(self) -> Any:
         current = self._session

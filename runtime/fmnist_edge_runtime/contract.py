@@ -142,7 +142,9 @@ def _parse_self_test(raw: dict[str, Any], labels: int, pixels: int) -> SelfTest:
     images = base64.b64decode(raw["images"], validate=True)
     count = len(images) // pixels
     _require(count >= 1 and len(images) == count * pixels, "self_test images")
-    rows = {name: tuple(tuple(_number(x) for x in row) for row in raw[name]) for name in ("reference_logits", "file_logits")}
+    rows = {
+        name: tuple(tuple(_number(x) for x in row) for row in raw[name]) for name in ("reference_logits", "file_logits")
+    }
     for name, table in rows.items():
         _require(len(table) == count and all(len(row) == labels for row in table), f"self_test {name}")
     return SelfTest(

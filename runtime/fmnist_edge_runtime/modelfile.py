@@ -14,6 +14,7 @@ from fmnist_edge_runtime.errors import ModelError
 from fmnist_edge_runtime.wire import BYTES, WireError, encode_bytes, fields, has_external_data
 
 MOST_BYTES = 512 * 2**20
+_ADVICE = "give a file made by fmnist-edge export"
 _METADATA_PROPS, _KEY, _VALUE = 14, 1, 2  # ModelProto.metadata_props, StringStringEntryProto.key and .value
 
 
@@ -44,7 +45,7 @@ def read(model: Path | bytes) -> ModelFile:
     try:
         return ModelFile(source, content, _open(content))
     except WireError as error:
-        raise ModelError(f"{source}: not an ONNX model ({error}); give a file made by fmnist-edge export") from error
+        raise ModelError(f"{source}: not an ONNX model ({error}); {_ADVICE}") from error
     except ContractError as error:
         raise ModelError(f"{source}: refused, {error}; export it again") from error
 
@@ -54,9 +55,11 @@ def _bounded_bytes(path: Path) -> bytes:
         with path.open("rb") as stream:
             content = stream.read(MOST_BYTES + 1)
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); give a file made by fmnist-edge export") from error
+        raise ModelError(
+            f"{path}: cannot be read ({error.strerror}); give a file made by fmnist-edge export"
+        ) from error
     if len(content) > MOST_BYTES:
-        raise ModelError(f"{path}: larger than {MOST_BYTES // 2**20} MiB; give a file made by fmnist-edge export")
+        raise ModelError(f"{path}: larger than {MOST_BYTES // 2**20} MiB; {_ADVICE}")
     return content
 
 

@@ -3,7 +3,8 @@
 1. Decode: the formats below and no others, at most ``MOST_PIXELS`` pixels, the first frame of several.
 2. Turn: as the orientation tag says.
 3. Transparency: laid over black, the background of the training set.
-4. Grey: luma of ITU-R 601-2. 16-bit greys are divided by 257; floats count as 0 to 1 if none exceeds 1, else as 0 to 255.
+4. Grey: luma of ITU-R 601-2. 16-bit greys are divided by 257; floats count as 0 to 1 if none exceeds 1, else as 0 to
+   255.
 5. Size: the longest side fills the frame, shrunk by area averaging or enlarged bilinearly; the rest is black, and an
    odd row or column of it goes to the top or left. A picture of the right size keeps every pixel.
 """
@@ -54,7 +55,9 @@ def read_picture(source: PictureSource, height: int, width: int) -> npt.NDArray[
             raise ImageError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     if hasattr(source, "read"):
         return _fit(_decode(source, "the picture given as a file"), height, width)
-    raise ImageError(f"a {type(source).__name__} is no picture; give a path, bytes, a binary file, a PIL image or an array")
+    raise ImageError(
+        f"a {type(source).__name__} is no picture; give a path, bytes, a binary file, a PIL image or an array"
+    )
 
 
 def _decode(file: BinaryIO, name: str) -> Image.Image:

@@ -1,10 +1,10 @@
 """What the runtime says of one picture."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 
-class Candidate(NamedTuple):
+@dataclass(frozen=True)
+class Candidate:
     """One label with its place in the model's order and its probability."""
 
     label: str

@@ -61,4 +61,6 @@ def _check_signature(session: "InferenceSession", model: ModelFile) -> None:
         LOGITS: scores,
         PROBABILITIES: scores,
     }:
-        raise ModelError(f"{model.source}: refused, its inputs and outputs are not those of its metadata; export it again")
+        raise ModelError(
+            f"{model.source}: refused, its inputs and outputs are not those of its metadata; export it again"
+        )

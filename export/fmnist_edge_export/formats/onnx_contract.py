@@ -6,6 +6,8 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from fmnist_edge_export.formats.onnx_core import BATCH, IR_VERSION, LOGITS, OPSET, PIXELS
 from fmnist_edge_runtime.session import INPUT, PROBABILITIES
 
+Constants = dict[str, np.ndarray]
+
 
 def float_contract(core: ModelProto, height: int, width: int, temperature: float) -> ModelProto:
     """Put the contract around a float core: pixels are cast and divided by 255."""
@@ -14,7 +16,7 @@ def float_contract(core: ModelProto, height: int, width: int, temperature: float
         helper.make_node("Cast", ["images_nchw"], ["images_float"], to=TensorProto.FLOAT),
         helper.make_node("Div", ["images_float", "largest_pixel"], [PIXELS]),
     ]
-    constants = {"channel_axis": np.array([1], np.int64), "largest_pixel": np.array(255, np.float32)}
+    constants: Constants = {"channel_axis": np.array([1], np.int64), "largest_pixel": np.array(255, np.float32)}
     return _assemble(head, core, constants, height, width, temperature)
 
 
@@ -30,7 +32,12 @@ def quantised_contract(core: ModelProto, height: int, width: int, temperature: f
 
 
 def _assemble(
-    head: list[NodeProto], core: ModelProto, constants: dict[str, np.ndarray], height: int, width: int, temperature: float
+    head: list[NodeProto],
+    core: ModelProto,
+    constants: dict[str, np.ndarray],
+    height: int,
+    width: int,
+    temperature: float,
 ) -> ModelProto:
     constants["temperature"] = np.array(temperature, np.float32)
     tail = [
@@ -48,6 +55,9 @@ def _assemble(
         [*core.graph.initializer, *(numpy_helper.from_array(value, name) for name, value in constants.items())],
     )
     return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="fmnist-edge",
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="fmnist-edge",
         functions=core.functions,
     )

@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import ModelProto
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QDQQuantizer, QuantType, create_calibrator
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QDQQuantizer,
+    QuantType,
+    create_calibrator,
+)
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 
 from fmnist_edge_export.data import Images
@@ -36,11 +42,12 @@ class _Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime shi
 
 def calibration_images(images: Images) -> Images:
     """Return up to 1,024 of ``images``, evenly spread."""
-    return images[np.linspace(0, len(images) - 1, min(len(images), CALIBRATION_IMAGES)).astype(int)]
+    chosen: Images = images[np.linspace(0, len(images) - 1, min(len(images), CALIBRATION_IMAGES)).astype(int)]
+    return chosen
 
 
 def calibrate(core: ModelProto, images: Images) -> Ranges:
-    """Return the range of every activation over uint8 ``images`` ``[M, H, W]``, all but one value in a million of it."""
+    """Return the range of every activation over uint8 ``images`` ``[M, H, W]``, but for one value in a million."""
     # Printed by onnxruntime to standard output, which belongs to the application.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         path = Path(folder, "core.onnx")
@@ -69,7 +76,9 @@ def quantise(core: ModelProto, ranges: Ranges) -> ModelProto:
     ranges = {**ranges, PIXELS: (0.0, 1.0)}  # scale 1/255, zero point 0: the raw pixels, whatever the images showed
     missing = sorted({name for node in core.graph.node for name in node.output} - set(ranges) - {LOGITS})
     if missing:
-        raise ModelError(f"no calibration range for {missing[0]}; the ranges kept with the weights are another network's")
+        raise ModelError(
+            f"no calibration range for {missing[0]}; the ranges kept with the weights are another network's"
+        )
     data = {
         name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
         for name, (low, high) in ranges.items()

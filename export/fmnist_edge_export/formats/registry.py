@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from onnx import ModelProto
+
 from fmnist_edge_export.formats import onnx_contract, torchscript, torchscript_file
 from fmnist_edge_export.formats.quantise import quantise
 from fmnist_edge_export.proof import structure
@@ -27,7 +29,7 @@ class Format:
     bounds: Bounds
     build: Callable[[Source], bytes]
     seal: Callable[[bytes, dict[str, Any]], bytes]
-    open: Callable[[bytes, str], tuple[Contract, Run]]
+    open: Callable[[bytes], tuple[Contract, Run]]
     problems: Callable[[bytes, Source], list[str]]
 
     def file_name(self, model: str) -> str:
@@ -37,9 +39,8 @@ class Format:
 
 def _build_onnx(source: Source) -> bytes:
     record = source.record
-    return onnx_contract.float_contract(
-        source.core, record.height, record.width, record.temperature
-    ).SerializeToString(deterministic=True)
+    model = onnx_contract.float_contract(source.core, record.height, record.width, record.temperature)
+    return _bytes_of(model)
 
 
 def _build_onnx_int8(source: Source) -> bytes:
@@ -47,9 +48,12 @@ def _build_onnx_int8(source: Source) -> bytes:
     if record.ranges is None:
         raise ModelError(f"{record.name}: int8 needs example images to calibrate on; give examples, or leave int8 out")
     quantised = quantise(source.core, record.ranges)
-    return onnx_contract.quantised_contract(
-        quantised, record.height, record.width, record.temperature
-    ).SerializeToString(deterministic=True)
+    return _bytes_of(onnx_contract.quantised_contract(quantised, record.height, record.width, record.temperature))
+
+
+def _bytes_of(model: ModelProto) -> bytes:
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
 def _build_torchscript(source: Source) -> bytes:
@@ -57,33 +61,45 @@ def _build_torchscript(source: Source) -> bytes:
     return torchscript.trace(torchscript.Contracted(source.scores, record.temperature), record.height, record.width)
 
 
-def _open_onnx(content: bytes, name: str) -> tuple[Contract, Run]:
+def _open_onnx(content: bytes) -> tuple[Contract, Run]:
     file = modelfile.read(content)
     served = session.create(file, threads=1)
     return file.contract, lambda images: session.run(served, images)
 
 
-def _open_torchscript(content: bytes, name: str) -> tuple[Contract, Run]:
-    return torchscript_file.read_contract(content, name), torchscript.load(content)
+def _open_torchscript(content: bytes) -> tuple[Contract, Run]:
+    return torchscript_file.read_contract(content, "the TorchScript file"), torchscript.load(content)
 
 
 def _int8_problems(content: bytes, source: Source) -> list[str]:
     return structure.onnx_problems(content) + structure.quantisation_problems(content, source.record.ranges or {})
 
 
-FORMATS = {
-    form.name: form
-    for form in (
-        Format("onnx", ".onnx", FLOAT, _build_onnx, modelfile.seal, _open_onnx, lambda c, s: structure.onnx_problems(c)),
-        Format("onnx-int8", ".int8.onnx", INT8, _build_onnx_int8, modelfile.seal, _open_onnx, _int8_problems),
-        Format(
-            "torchscript",
-            ".torchscript.pt",
-            FLOAT,
-            _build_torchscript,
-            torchscript_file.seal,
-            _open_torchscript,
-            lambda content, source: torchscript_file.problems(content),
-        ),
-    )
-}
+ONNX = Format(
+    name="onnx",
+    suffix=".onnx",
+    bounds=FLOAT,
+    build=_build_onnx,
+    seal=modelfile.seal,
+    open=_open_onnx,
+    problems=lambda content, source: structure.onnx_problems(content),
+)
+ONNX_INT8 = Format(
+    name="onnx-int8",
+    suffix=".int8.onnx",
+    bounds=INT8,
+    build=_build_onnx_int8,
+    seal=modelfile.seal,
+    open=_open_onnx,
+    problems=_int8_problems,
+)
+TORCHSCRIPT = Format(
+    name="torchscript",
+    suffix=".torchscript.pt",
+    bounds=FLOAT,
+    build=_build_torchscript,
+    seal=torchscript_file.seal,
+    open=_open_torchscript,
+    problems=lambda content, source: torchscript_file.problems(content),
+)
+FORMATS = {form.name: form for form in (ONNX, ONNX_INT8, TORCHSCRIPT)}

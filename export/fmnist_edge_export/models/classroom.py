@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class ClassroomCNN(nn.Module):
-    """Two convolutions and two linear layers, ending in log_softmax; with ``batch_norm``, BatchNorm after the first three.
+    """Two convolutions and two linear layers, then log_softmax; with ``batch_norm``, BatchNorm after the first three.
 
     Takes float ``[N, 1, 28, 28]`` in 0 to 1, returns log-probabilities ``[N, classes]``.
     """
@@ -26,4 +26,5 @@ class ClassroomCNN(nn.Module):
         x = self.pool(self.conv1_bn(self.conv1(x)).relu())  # [N, 10, 12, 12]
         x = self.conv2_bn(self.conv2(x)).relu()  # [N, 20, 10, 10]
         x = self.fc1_bn(self.fc1(x.flatten(1))).relu()  # [N, 500]
-        return self.fc2(x).log_softmax(dim=1)
+        logits: Tensor = self.fc2(x)
+        return logits.log_softmax(dim=1)

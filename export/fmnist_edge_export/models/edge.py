@@ -7,9 +7,19 @@ layer and pooling after it: at the same cost, more accurate here than a stem wit
 from torch import Tensor, nn
 
 
-def conv_bn(inputs: int, outputs: int) -> nn.Sequential:
-    """Return a 3x3 convolution of the same size followed by BatchNorm, which folds into it at export."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs))
+class ConvNorm(nn.Module):
+    """A 3x3 convolution that keeps the size, then BatchNorm, which folds into it at export."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        """Build the pair."""
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``[N, outputs, H, W]`` for ``[N, inputs, H, W]``."""
+        normalised: Tensor = self.norm(self.conv(x))
+        return normalised
 
 
 class Residual(nn.Module):
@@ -18,12 +28,13 @@ class Residual(nn.Module):
     def __init__(self, width: int) -> None:
         """Build a block that keeps ``width`` channels."""
         super().__init__()
-        self.first = conv_bn(width, width)
-        self.second = conv_bn(width, width)
+        self.first = ConvNorm(width, width)
+        self.second = ConvNorm(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor of the shape of ``x``."""
-        return (x + self.second(self.first(x).relu())).relu()
+        branch: Tensor = self.second(self.first(x).relu())
+        return (x + branch).relu()
 
 
 class Edge(nn.Module):
@@ -35,10 +46,10 @@ class Edge(nn.Module):
     def __init__(self, classes: int = 10) -> None:
         """Build the net with PyTorch's default initialisation."""
         super().__init__()
-        self.stem = conv_bn(1, 16)
-        self.widen1 = conv_bn(16, 32)
+        self.stem = ConvNorm(1, 16)
+        self.widen1 = ConvNorm(16, 32)
         self.block1 = Residual(32)
-        self.widen2 = conv_bn(32, 64)
+        self.widen2 = ConvNorm(32, 64)
         self.block2 = Residual(64)
         self.pool = nn.MaxPool2d(2)
         self.mean = nn.AdaptiveAvgPool2d(1)
@@ -50,19 +61,20 @@ class Edge(nn.Module):
         x = self.block1(self.widen1(x).relu())  # [N, 32, 14, 14]
         x = self.pool(x)  # [N, 32, 7, 7]
         x = self.block2(self.widen2(x).relu())  # [N, 64, 7, 7]
-        return self.head(self.mean(x).flatten(1))
+        logits: Tensor = self.head(self.mean(x).flatten(1))
+        return logits
 
-    def channel_groups(self) -> list[tuple[list[nn.Sequential], list[nn.Module]]]:
+    def channel_groups(self) -> list[tuple[list[ConvNorm], list[nn.Conv2d | nn.Linear]]]:
         """Return which layers write the same channels, and which read them, for every tensor inside the net.
 
-        A factor on channels of all writers, and its inverse on all readers, changes nothing: between them are only
-        ReLU, pooling and sums.
+        A factor on a channel in all its writers, and its inverse in all its readers, changes nothing: between them are
+        only ReLU, pooling and sums.
         """
-        first, second = self.block1, self.block2
+        one, two = self.block1, self.block2
         return [
-            ([self.stem], [self.widen1[0]]),
-            ([self.widen1, first.second], [first.first[0], self.widen2[0]]),
-            ([first.first], [first.second[0]]),
-            ([self.widen2, second.second], [second.first[0], self.head]),
-            ([second.first], [second.second[0]]),
+            ([self.stem], [self.widen1.conv]),
+            ([self.widen1, one.second], [one.first.conv, self.widen2.conv]),
+            ([one.first], [one.second.conv]),
+            ([self.widen2, two.second], [two.first.conv, self.head]),
+            ([two.first], [two.second.conv]),
         ]

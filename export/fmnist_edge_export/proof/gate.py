@@ -2,25 +2,14 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from fmnist_edge_export.formats.registry import Format
-from fmnist_edge_export.proof.measure import Measurement, measure
+from fmnist_edge_export.proof.measure import Measurement, Truth, measure
 from fmnist_edge_export.proof.probes import Probes
 from fmnist_edge_export.proof.reference import reference_logits
 from fmnist_edge_export.proof.report import Check, self_test_check
 from fmnist_edge_export.proof.verdict import judge, judge_contract
 from fmnist_edge_export.source import Source
 from fmnist_edge_runtime import selftest
-
-
-@dataclass(frozen=True)
-class Truth:
-    """The reference's logits ``[N, K]`` for each set of probes, computed once for all forms."""
-
-    numbers: np.ndarray
-    decisions: np.ndarray
-    self_test: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -41,9 +30,9 @@ def prove(form: Format, content: bytes, source: Source, probes: Probes, truth: T
     problems = form.problems(content, source)
     structure = Check(form.name, "structure", not problems, "; ".join(problems) or "sound, one file, dynamic batch")
     try:
-        contract, run = form.open(content, form.file_name(source.record.name))
+        contract, run = form.open(content)
         record = source.record
-        measured = measure(run, probes, truth.numbers, truth.decisions, record.labels, record.temperature)
+        measured = measure(run, probes, truth, record.labels, record.temperature)
         replayed = selftest.compare(contract, run(selftest.images(contract))[0])
     except Exception as error:  # a file that cannot be run may raise what its engine likes
         reason = (str(error).splitlines() or [type(error).__name__])[0]

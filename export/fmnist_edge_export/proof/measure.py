@@ -60,27 +60,34 @@ class Measurement:
         return max((flip.gap for flip in self.flips), default=0.0)
 
 
-def measure(
-    run: Run, probes: Probes, on_probes: np.ndarray, on_decisions: np.ndarray, labels: tuple[str, ...], temperature: float
-) -> Measurement:
-    """Compare a file with the reference logits ``[N, K]`` for the probes and for the images decided on."""
+@dataclass(frozen=True)
+class Truth:
+    """The reference's logits ``[N, K]`` for each set of probes, computed once for all forms."""
+
+    numbers: np.ndarray
+    decisions: np.ndarray
+    self_test: np.ndarray
+
+
+def measure(run: Run, probes: Probes, truth: Truth, labels: tuple[str, ...], temperature: float) -> Measurement:
+    """Compare what ``run`` answers with the reference's logits."""
     answers = [_in_batches(run, probes.numbers, size) for size in BATCHES]
-    differences = np.stack([np.abs(logits - on_probes) for logits, _ in answers])
+    differences = np.stack([np.abs(logits - truth.numbers) for logits, _ in answers])
     logits = np.stack([logits for logits, _ in answers])
     decided = _in_batches(run, probes.decisions, max(BATCHES))
-    differences_decided = np.abs(decided[0] - on_decisions)
+    differences_decided = np.abs(decided[0] - truth.decisions)
     return Measurement(
         dlogit_max=_worst(differences.max(), differences_decided.max()),
         dlogit_mean=float(differences_decided.mean()),
         dlogit_p99=float(np.quantile(differences_decided.max(axis=1), 0.99)),
         batch_spread=float((logits.max(axis=0) - logits.min(axis=0)).max()),
-        probe_flips=int((logits.argmax(axis=2) != on_probes.argmax(axis=1)).any(axis=0).sum()),
+        probe_flips=int((logits.argmax(axis=2) != truth.numbers.argmax(axis=1)).any(axis=0).sum()),
         probability_error=_worst(*(np.abs(p - softmax(z.astype(np.float64) / temperature)).max() for z, p in answers)),
         probability_sum_error=_worst(*(np.abs(p.sum(axis=1, dtype=np.float64) - 1).max() for _, p in answers)),
         decided_on=probes.decided_on,
         images=len(probes.decisions),
-        flips=_flips(decided[0], on_decisions, labels, temperature),
-        accuracy=_accuracy(decided, on_decisions, probes.labels),
+        flips=_flips(decided[0], truth.decisions, labels, temperature),
+        accuracy=_accuracy(decided, truth.decisions, probes.labels),
     )
 
 
@@ -93,9 +100,7 @@ def _worst(*values: Any) -> float:
     return float(np.max(values))  # NaN wins, and then no bound holds
 
 
-def _flips(
-    logits: np.ndarray, reference: np.ndarray, labels: tuple[str, ...], temperature: float
-) -> tuple[Flip, ...]:
+def _flips(logits: np.ndarray, reference: np.ndarray, labels: tuple[str, ...], temperature: float) -> tuple[Flip, ...]:
     wanted, given = reference.argmax(axis=1), logits.argmax(axis=1)
     changed = np.flatnonzero(wanted != given)
     best = np.sort(softmax(reference[changed].astype(np.float64) / temperature), axis=1)

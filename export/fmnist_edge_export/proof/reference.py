@@ -39,7 +39,9 @@ def _logits(source: Source, images: Images) -> np.ndarray:
         logits = _run(source.module, pixels)
     # A net that ends in log_softmax gives its logits without it; skipping it must change nothing else.
     if not np.array_equal(logits, answer) and np.abs(np.log(softmax(logits)) - answer).max() > _CLOSE:
-        raise ModelError(f"{name}: the module uses log_softmax other than as its last step; return the scores before it")
+        raise ModelError(
+            f"{name}: the module uses log_softmax other than as its last step; return the scores before it"
+        )
     return logits
 
 

@@ -65,5 +65,3 @@ def quantisation_problems(content: bytes, ranges: Ranges) -> list[str]:
 def _quantisers(model: ModelProto) -> set[tuple[str, str]]:
     kinds = ("QuantizeLinear", "DequantizeLinear")
     return {(node.input[1], node.input[2]) for node in model.graph.node if node.op_type in kinds}
-
-

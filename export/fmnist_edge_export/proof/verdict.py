@@ -34,7 +34,9 @@ def judge(form: str, measured: Measurement, bounds: Bounds) -> list[Check]:
     smallest = f"max |dlogit| {measured.dlogit_max:.2g}"
     checks = []
     if bounds.dlogit is None:
-        checks.append(Check(form, "logits", measured.dlogit_max < float("inf"), f"{smallest}, p99 {measured.dlogit_p99:.2g}"))
+        checks.append(
+            Check(form, "logits", measured.dlogit_max < float("inf"), f"{smallest}, p99 {measured.dlogit_p99:.2g}")
+        )
     else:
         within = measured.dlogit_max <= bounds.dlogit
         checks.append(Check(form, "logits", within, f"{smallest} (at most {bounds.dlogit:g})"))
@@ -85,5 +87,6 @@ def judge_contract(form: str, contract: Contract, record: Record) -> Check:
         "unknown_threshold": record.unknown_threshold,
         "weights_sha256": record.weights_sha256,
     }
-    wrong = [f"{name} {getattr(contract, name)!r}, not {value!r}" for name, value in wanted.items() if getattr(contract, name) != value]
+    said = {name: getattr(contract, name) for name in wanted}
+    wrong = [f"{name} {said[name]!r}, not {value!r}" for name, value in wanted.items() if said[name] != value]
     return Check(form, "contract", not wrong, "; ".join(wrong) or "labels, temperature and digests are the model's")
