@@ -149,9 +149,8 @@ def _check_record(record: Record) -> None:
     if not labels or len(set(labels)) != len(labels) or not all(isinstance(x, str) and x for x in labels):
         raise ModelError(f"labels {list(labels)}: at least one is needed, all different, none empty")
     if not record.name or record.std <= 0 or not np.isfinite([record.mean, record.std]).all():
-        raise ModelError(
-            f"mean {record.mean}, std {record.std}, out {record.name!r}: std above 0 and a named folder are needed"
-        )
+        given = f"mean {record.mean}, std {record.std}, out {record.name!r}"
+        raise ModelError(f"{given}: a std above 0 and a folder with a name are needed")
 
 
 def _sample_of_size(height: int, width: int) -> Images:

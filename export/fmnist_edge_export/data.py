@@ -179,9 +179,7 @@ def _checked_bytes(folder: Path, file: IdxFile) -> bytes:
     path = _path(folder, file)
     advice = "remove it and fetch it again"
     if path is None:
-        raise DataError(
-            f"{folder / file.name}[.gz]: missing; put the four published files there or name another --data"
-        )
+        raise DataError(f"{folder / file.name}[.gz]: missing; put the published files there, or name another --data")
     try:
         # Reading one byte more than the published size bounds what a hostile gzip can expand to.
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:

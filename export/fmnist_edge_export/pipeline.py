@@ -23,6 +23,8 @@ from fmnist_edge_runtime.errors import FmnistEdgeError, ModelError, ParityError
 
 log = logging.getLogger(__name__)
 
+REFERENCE_TOLERANCE = 1e-4  # between PyTorch on one CPU and on another
+
 
 def formats_named(names: Sequence[str]) -> list[Format]:
     """Return forms by name, in the kit's order.
@@ -61,7 +63,7 @@ def export(
         self_tests = dict(source.record.self_test)
         for form in formats:
             on_step(f"building {form.name}")
-            content, logits = _sealed(form, source, probes, truth)
+            content, logits = sealed(form, source, probes, truth)
             self_tests |= logits
             file = form.file_name(source.record.name)
             write_atomically(new / file, content)
@@ -75,40 +77,38 @@ def export(
         write_atomically(new / f"{record.name}.safetensors", source.weights)
         write_atomically(new / f"{record.name}.json", record.to_json())
         report = Report(tuple(checks))
-        if report.ok:
-            write_card(new, record, entries)
-        manifest.write(new, manifest.Manifest(record.name, formats=entries, notes=notes))
         if not report.ok:
             raise _failed(report, new, target, keep_failed)
+        write_card(new, record, entries)
+        manifest.write(new, manifest.Manifest(record.name, formats=entries, notes=notes))
         on_step("replacing the folder")
         swap(new, target)
     return report
 
 
-def _sealed(form: Format, source: Source, probes: Probes, truth: Truth) -> tuple[bytes, dict[str, Logits]]:
+def sealed(form: Format, source: Source, probes: Probes, truth: Truth) -> tuple[bytes, dict[str, Logits]]:
     """Build a file and seal it with the logits that it gives itself; return it and those logits, for the record.
 
     Logits differ in their last digits from one CPU to the next. Where this machine meets those of the record, they
     are kept, so that the same weights give the same bytes everywhere.
     """
     graph = form.build(source)
-    tolerance = form.bounds.self_test[1]
-    reference = _kept_or_new(source.record.self_test.get("reference"), truth.self_test, tolerance)
+    kept = source.record.self_test
+    reference = _kept_or_new(kept.get("reference"), truth.self_test, REFERENCE_TOLERANCE)
     provisional = _seal(form, graph, source, probes, reference, reference)
     try:
         answered, _ = form.open(provisional)[1](probes.self_test)
     except Exception:  # a file that cannot be run fails its proof, which says why
         log.debug("%s did not run its self-test", form.name, exc_info=True)
         answered = truth.self_test
-    own = _kept_or_new(source.record.self_test.get(form.name), answered, tolerance)
+    own = _kept_or_new(kept.get(form.name), answered, form.bounds.self_test(reference, answered)[1])
     logits = {"reference": as_lists(reference), form.name: as_lists(own)}
     return _seal(form, graph, source, probes, reference, own), logits
 
 
 def _seal(form: Format, graph: bytes, source: Source, probes: Probes, reference: np.ndarray, own: np.ndarray) -> bytes:
-    return form.seal(
-        graph, source.metadata(form.name, self_test(probes.self_test, reference, own, form.bounds.self_test))
-    )
+    tested = self_test(probes.self_test, reference, own, form.bounds.self_test(reference, own))
+    return form.seal(graph, source.metadata(form.name, tested))
 
 
 def _kept_or_new(kept: Logits | None, measured: np.ndarray, tolerance: float) -> np.ndarray:

@@ -28,7 +28,7 @@ class Source:
     weights: bytes
 
     @cached_property
-    def scores(self) -> nn.Module:
+    def scores(self) -> Scores:
         """The module as it is exported: pixels 0 to 1 in, logits out."""
         return Scores(self.module, self.record.mean, self.record.std).eval()
 

@@ -9,26 +9,25 @@ from fmnist_edge_runtime.session import INPUT, PROBABILITIES
 Constants = dict[str, np.ndarray]
 
 
-def float_contract(core: ModelProto, height: int, width: int, temperature: float) -> ModelProto:
-    """Put the contract around a float core: pixels are cast and divided by 255."""
-    head = [
-        helper.make_node("Unsqueeze", [INPUT, "channel_axis"], ["images_nchw"]),
-        helper.make_node("Cast", ["images_nchw"], ["images_float"], to=TensorProto.FLOAT),
-        helper.make_node("Div", ["images_float", "largest_pixel"], [PIXELS]),
-    ]
-    constants: Constants = {"channel_axis": np.array([1], np.int64), "largest_pixel": np.array(255, np.float32)}
-    return _assemble(head, core, constants, height, width, temperature)
+def onnx_contract(core: ModelProto, height: int, width: int, temperature: float) -> ModelProto:
+    """Put the contract around a core, float or quantised.
 
-
-def quantised_contract(core: ModelProto, height: int, width: int, temperature: float) -> ModelProto:
-    """Put the contract around a quantised core, whose first node quantises ``pixels``.
-
-    With scale 1/255 and zero point 0 the raw pixels are that node's result already, so they take its place.
+    Where the core begins by quantising ``pixels`` (scale 1/255, zero point 0), the raw pixels are that node's result
+    already and take its place. Otherwise they are cast and divided by 255.
     """
-    quantise = next(node for node in core.graph.node if PIXELS in node.input)
-    head = [helper.make_node("Unsqueeze", [INPUT, "channel_axis"], [quantise.output[0]])]
-    core.graph.node.remove(quantise)
-    return _assemble(head, core, {"channel_axis": np.array([1], np.int64)}, height, width, temperature)
+    constants: Constants = {"channel_axis": np.array([1], np.int64)}
+    first = next(node for node in core.graph.node if PIXELS in node.input)
+    if first.op_type == "QuantizeLinear":
+        head = [helper.make_node("Unsqueeze", [INPUT, "channel_axis"], [first.output[0]])]
+        core.graph.node.remove(first)
+    else:
+        constants["largest_pixel"] = np.array(255, np.float32)
+        head = [
+            helper.make_node("Unsqueeze", [INPUT, "channel_axis"], ["images_nchw"]),
+            helper.make_node("Cast", ["images_nchw"], ["images_float"], to=TensorProto.FLOAT),
+            helper.make_node("Div", ["images_float", "largest_pixel"], [PIXELS]),
+        ]
+    return _assemble(head, core, constants, height, width, temperature)
 
 
 def _assemble(

@@ -8,8 +8,8 @@ import onnx
 import torch
 from onnx import ModelProto
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-from torch import nn
 
+from fmnist_edge_export.formats.scores import Scores
 from fmnist_edge_runtime.errors import ModelError
 
 OPSET = 20
@@ -17,12 +17,13 @@ IR_VERSION = 10
 PIXELS, LOGITS, BATCH = "pixels", "logits", "batch"
 
 
-def export_core(scores: nn.Module, height: int, width: int) -> ModelProto:
+def export_core(scores: Scores, height: int, width: int) -> ModelProto:
     """Return a network that maps float ``[N, 1, H, W]`` to logits ``[N, K]`` as ONNX, with names that do not vary.
 
     Raises:
         ModelError: torch.onnx cannot export it, or only with its batch size frozen.
     """
+    name = type(scores.module).__name__
     try:
         # torch.onnx prints to standard output and logs through several loggers; what matters is raised.
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -39,9 +40,12 @@ def export_core(scores: nn.Module, height: int, width: int) -> ModelProto:
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
-        raise ModelError(f"{type(scores).__name__}: torch.onnx cannot export it ({_reason(error)})") from error
+        raise ModelError(f"{name}: torch.onnx cannot export it ({_reason(error)})") from error
     if program is None:
-        raise ModelError(f"{type(scores).__name__}: torch.onnx gave no program")
+        raise ModelError(f"{name}: torch.onnx gave no program")
+    batch = program.model_proto.graph.input[0].type.tensor_type.shape.dim[0]
+    if not batch.dim_param:  # torch.onnx does not mind
+        raise ModelError(f"{name}: works only on batches of {batch.dim_value}; let it take any number of images")
     ClearMetadataAndDocStringPass()(program.model)  # the nodes carry source paths
     return _with_plain_names(program.model_proto)
 

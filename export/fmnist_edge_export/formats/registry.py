@@ -6,7 +6,8 @@ from typing import Any
 
 from onnx import ModelProto
 
-from fmnist_edge_export.formats import onnx_contract, torchscript, torchscript_file
+from fmnist_edge_export.formats import torchscript, torchscript_file
+from fmnist_edge_export.formats.onnx_contract import onnx_contract
 from fmnist_edge_export.formats.quantise import quantise
 from fmnist_edge_export.proof import structure
 from fmnist_edge_export.proof.verdict import FLOAT, INT8, Bounds
@@ -38,20 +39,19 @@ class Format:
 
 
 def _build_onnx(source: Source) -> bytes:
-    record = source.record
-    model = onnx_contract.float_contract(source.core, record.height, record.width, record.temperature)
-    return _bytes_of(model)
+    return _with_contract(source.core, source)
 
 
 def _build_onnx_int8(source: Source) -> bytes:
+    if source.record.ranges is None:
+        name = source.record.name
+        raise ModelError(f"{name}: int8 needs example images to calibrate on; give examples, or leave int8 out")
+    return _with_contract(quantise(source.core, source.record.ranges), source)
+
+
+def _with_contract(core: ModelProto, source: Source) -> bytes:
     record = source.record
-    if record.ranges is None:
-        raise ModelError(f"{record.name}: int8 needs example images to calibrate on; give examples, or leave int8 out")
-    quantised = quantise(source.core, record.ranges)
-    return _bytes_of(onnx_contract.quantised_contract(quantised, record.height, record.width, record.temperature))
-
-
-def _bytes_of(model: ModelProto) -> bytes:
+    model = onnx_contract(core, record.height, record.width, record.temperature)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
 

@@ -113,9 +113,9 @@ def _flips(logits: np.ndarray, reference: np.ndarray, labels: tuple[str, ...], t
 def _accuracy(
     decided: tuple[np.ndarray, np.ndarray], reference: np.ndarray, labels: np.ndarray | None
 ) -> Accuracy | None:
-    if labels is None:
-        return None
     logits, chances = decided
+    if labels is None or not np.isfinite(chances).all():
+        return None
     return Accuracy(
         reference=float((reference.argmax(axis=1) == labels).mean()),
         file=float((logits.argmax(axis=1) == labels).mean()),

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from fmnist_edge_export.proof.measure import Measurement
 from fmnist_edge_export.proof.report import Check
 from fmnist_edge_export.record import Record
 from fmnist_edge_runtime.contract import Contract
 
 PROBABILITY_ERROR = 1e-6
+ACCURACY_FROM = 10_000  # images
 SUM_ERROR = 1e-5  # float32 sums of K rounded terms
 BATCH_SPREAD = 1e-4
 
@@ -20,13 +23,21 @@ class Bounds:
     flipped_share: float
     flip_gap: float
     accuracy_loss: float
-    self_test: tuple[float, float]
+
+    def self_test(self, reference: np.ndarray, own: np.ndarray) -> tuple[float, float]:
+        """Return the tolerances of a self-test: against PyTorch's logits, and against the file's own when it was made.
+
+        Where logits are rounded to 8 bits, 1 % of their range is left to another CPU's integer kernels (saturating
+        ones, without VNNI, miss by far more); and the file must not be farther from PyTorch than when it was made.
+        """
+        if self.dlogit is not None:
+            return self.dlogit, self.dlogit
+        of_file = 0.01 * float(np.ptp(reference))
+        return round(float(np.abs(own - reference).max()) + of_file, 4), round(of_file, 4)
 
 
-FLOAT = Bounds(dlogit=1e-4, flipped_share=0.0, flip_gap=0.0, accuracy_loss=0.0, self_test=(1e-4, 1e-4))
-# The self-test's tolerances are in logits: one for what rounding to 8 bits may do, one for what another CPU's integer
-# kernels may do, which is far less than what saturating ones (no VNNI) would.
-INT8 = Bounds(dlogit=None, flipped_share=0.005, flip_gap=0.10, accuracy_loss=0.0010, self_test=(0.5, 0.05))
+FLOAT = Bounds(dlogit=1e-4, flipped_share=0.0, flip_gap=0.0, accuracy_loss=0.0)
+INT8 = Bounds(dlogit=None, flipped_share=0.005, flip_gap=0.10, accuracy_loss=0.0010)
 
 
 def judge(form: str, measured: Measurement, bounds: Bounds) -> list[Check]:
@@ -69,7 +80,8 @@ def _decisions(form: str, measured: Measurement, bounds: Bounds) -> Check:
         seen.append(f"at gaps up to {measured.largest_gap:.3f} (below {bounds.flip_gap:.2f})")
     if measured.accuracy:
         loss = measured.accuracy.reference - measured.accuracy.file
-        ok = ok and round(loss, 9) <= bounds.accuracy_loss
+        # Of fewer images a single one weighs more than the bound; there the flips alone decide.
+        ok = ok and (images < ACCURACY_FROM or round(loss, 9) <= bounds.accuracy_loss)
         seen.append(f"accuracy {measured.accuracy.reference:.2%} to {measured.accuracy.file:.2%}")
     return Check(form, "decisions", ok, ", ".join(seen))
 

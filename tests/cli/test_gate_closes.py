@@ -1,0 +1,65 @@
+"""Through the real command line: one fault between reference and proof, and the gate closes."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("faulty.py")
+
+
+def digest(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def export(run, artifacts, tmp_path):
+    def export(fault, form, *more):
+        return run(
+            *(fault, "export", "edge", "--format", form, "--out", artifacts, "--quiet", *more),
+            script=SCRIPT,
+            environment={"XDG_CACHE_HOME": str(tmp_path), "FMNIST_EDGE_DATA": ""},
+        )
+
+    return export
+
+
+@pytest.mark.parametrize(
+    ("fault", "form", "rows"),
+    [
+        ("changed weight", "onnx", {"logits", "self-test"}),
+        ("frozen batch", "onnx", {"structure"}),
+        ("missing scaling", "onnx", {"logits", "decisions"}),
+        ("doubled scaling", "onnx", {"logits", "decisions"}),
+        ("swapped labels", "onnx", {"contract"}),
+        ("forgotten temperature", "onnx", {"probabilities"}),
+        ("wrong zero point", "onnx-int8", {"structure"}),
+        ("wrong input zero point", "onnx-int8", {"structure"}),
+    ],
+)
+def test_a_fault_closes_the_gate_and_leaves_the_target_as_it_was(export, artifacts, fault, form, rows):
+    before = digest(artifacts / "edge")
+    done = export(fault, form)
+    failed = {line.split()[2] for line in done.stdout.decode().splitlines() if line.startswith("FAILED")}
+    assert done.returncode == 1, done.stderr.decode()
+    assert rows <= failed
+    assert all(f"{form} {row}" in done.stderr.decode() for row in rows), "the error line names the rows"
+    assert len(done.stderr.decode().splitlines()) == 1
+    assert digest(artifacts / "edge") == before
+    assert [path.name for path in artifacts.iterdir()] == ["edge"], "nothing is left beside the target"
+
+
+@pytest.mark.parametrize(("control", "form"), [("none", "onnx"), ("none, int8", "onnx-int8")])
+def test_the_same_run_without_the_fault_passes(export, artifacts, control, form):
+    done = export(control, form)
+    assert done.returncode == 0, done.stderr.decode()
+    assert "FAILED" not in done.stdout.decode()
+    assert [path.name for path in artifacts.iterdir()] == ["edge"]
+
+
+def test_keep_failed_keeps_the_rejected_files_elsewhere(export, artifacts):
+    before = digest(artifacts / "edge")
+    done = export("swapped labels", "onnx", "--keep-failed")
+    assert done.returncode == 1
+    assert digest(artifacts / "edge") == before
+    assert (artifacts / "edge.failed" / "edge.onnx").is_file()

@@ -1,0 +1,91 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fmnist_edge_export import data
+
+ROOT = Path(__file__).parents[1]
+FORBID_SKIPS = "FMNIST_EDGE_FORBID_SKIPS"
+
+
+@pytest.fixture(scope="session")
+def root():
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def sample():
+    return data.load_sample()
+
+
+@pytest.fixture(scope="session")
+def test_images():
+    """The 10,000 test images, where they are."""
+    try:
+        return data.load("test", download=False)
+    except data.DataError as error:
+        pytest.skip(f"needs all of Fashion-MNIST: {error}")
+
+
+@pytest.fixture(scope="session")
+def training_images():
+    """The 60,000 training images, where they are."""
+    try:
+        return data.load("train", download=False)
+    except data.DataError as error:
+        pytest.skip(f"needs all of Fashion-MNIST: {error}")
+
+
+@pytest.fixture
+def artifacts(tmp_path):
+    """A copy of the committed edge folder, in an artifacts folder of its own."""
+    folder = tmp_path / "artifacts"
+    shutil.copytree(ROOT / "artifacts" / "edge", folder / "edge")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run():
+    """Run the command line in a process of its own; returns its exit code and what it wrote."""
+
+    def run(*arguments, stdin=b"", cwd=None, script=None, environment=None):
+        start = [sys.executable, str(script)] if script else [sys.executable, "-m", "fmnist_edge"]
+        return subprocess.run(
+            [*start, *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            cwd=cwd,
+            env={**os.environ, **(environment or {})},
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+class SkipsFail:
+    """Where everything is installed (CI), a skipped test is a failure that nobody saw."""
+
+    def __init__(self):
+        self.skipped = []
+
+    def pytest_runtest_logreport(self, report):
+        if report.skipped:
+            self.skipped.append(f"{report.nodeid}: {report.longrepr[-1] if report.longrepr else ''}")
+
+    def pytest_sessionfinish(self, session):
+        if self.skipped:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter):
+        for line in self.skipped:
+            terminalreporter.write_line(f"SKIPPED, which {FORBID_SKIPS} forbids: {line}", red=True)
+
+
+def pytest_configure(config):
+    if os.environ.get(FORBID_SKIPS):
+        config.pluginmanager.register(SkipsFail())

@@ -1,0 +1,37 @@
+import pytest
+
+from fmnist_edge_export import data
+from fmnist_edge_export.proof.gate import ask_reference
+from fmnist_edge_export.proof.probes import make_probes
+from fmnist_edge_export.record import load_model
+from fmnist_edge_export.source import Source
+
+
+@pytest.fixture(scope="session")
+def probes(sample):
+    return make_probes(sample.images, sample.labels, "the sample", sample.images)
+
+
+@pytest.fixture(scope="session")
+def sources(root):
+    """The committed models, as the exporter takes them."""
+
+    def load(name):
+        weights = root / "artifacts" / name / f"{name}.safetensors"
+        return Source(*load_model(weights), weights.read_bytes())
+
+    return {name: load(name) for name in ("cnn", "cnn_bn", "edge")}
+
+
+@pytest.fixture(scope="session")
+def truths(sources, probes):
+    """What the bare modules answer to the probes."""
+    return {name: ask_reference(source, probes) for name, source in sources.items()}
+
+
+@pytest.fixture
+def only_the_sample(monkeypatch, tmp_path):
+    """A machine without Fashion-MNIST."""
+    monkeypatch.setattr(data, "DEBIAN_FOLDER", tmp_path / "nowhere")
+    monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "nowhere")
+    monkeypatch.delenv(data.ENVIRONMENT_VARIABLE, raising=False)

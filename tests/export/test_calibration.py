@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from fmnist_edge_export.calibration import (
+    calibration_error,
+    fit_temperature,
+    fit_threshold,
+    negative_log_likelihood,
+    softmax,
+)
+
+
+def drawn(temperature, count=20000):
+    """Logits and labels drawn so that softmax(logits / temperature) is exactly right."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (count, 5))
+    chances = softmax(logits / temperature)
+    return logits, (chances.cumsum(axis=1) > rng.random((count, 1))).argmax(axis=1)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_the_temperature_that_made_the_labels_is_found(temperature):
+    logits, labels = drawn(temperature)
+    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.05)
+
+
+def test_softmax_survives_large_logits():
+    assert softmax(np.array([[1e4, 0.0]])).tolist() == [[1.0, 0.0]]
+
+
+def test_the_likelihood_of_even_odds():
+    assert negative_log_likelihood(np.zeros((4, 10)), np.array([0, 3, 5, 9])) == pytest.approx(np.log(10))
+
+
+def test_right_probabilities_have_little_calibration_error_and_wrong_ones_much():
+    logits, labels = drawn(1.0)
+    assert calibration_error(softmax(logits), labels) < 0.02
+    assert calibration_error(softmax(logits * 4), labels) > 0.1
+
+
+def test_calibration_error_by_hand():
+    chances = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
+    labels = np.array([0, 1, 1, 1])  # right half of the time at 0.9, always at 0.6
+    assert calibration_error(chances, labels) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
+
+
+def test_the_threshold_keeps_95_in_100():
+    chances = softmax(drawn(1.0)[0])
+    assert (chances.max(axis=1) >= fit_threshold(chances)).mean() == pytest.approx(0.95, abs=0.001)

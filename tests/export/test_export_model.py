@@ -1,0 +1,158 @@
+"""Any module that takes float [N, 1, H, W]: exported, proven, and answered for with its own labels."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torchvision.models import resnet18
+
+from fmnist_edge_export.api import export_model
+from fmnist_edge_export.verify import verify
+from fmnist_edge_runtime.classifier import Classifier
+from fmnist_edge_runtime.errors import ImageError, ModelError, ParityError
+
+MEAN, STD = 0.2860, 0.3530
+LABELS = ["top", "trousers", "shoe"]
+GROUPS = np.array([0, 1, 0, 0, 0, 2, 0, 2, 0, 2])
+
+
+def three_groups(sample):
+    """Tops, trousers and shoes among the sample (no bags), a third for fitting."""
+    chosen = sample.labels != 8
+    return sample.images[chosen], GROUPS[sample.labels[chosen]]
+
+
+@pytest.fixture(scope="module")
+def resnet(sample):
+    """resnet18 with a one-channel stem; its last layer fitted to the features by least squares, in one step."""
+    torch.manual_seed(0)
+    net = resnet18(weights=None)
+    net.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    net.fc = nn.Identity()
+    net.eval()
+    images, groups = three_groups(sample)
+    pixels = torch.from_numpy((images[:, None].astype(np.float32) / 255 - MEAN) / STD)
+    with torch.no_grad():
+        features = torch.cat([net(part) for part in pixels.split(100)]).double()
+        ones = torch.cat([features, torch.ones(len(features), 1).double()], dim=1)
+        wanted = torch.eye(3).double()[torch.from_numpy(groups)] * 8 - 4
+        ridge = ones.T @ ones + 1e-1 * torch.eye(513).double()
+        solution = torch.linalg.solve(ridge, ones.T @ wanted).float()
+        net.fc = nn.Linear(512, 3)
+        net.fc.weight.copy_(solution[:512].T)
+        net.fc.bias.copy_(solution[512])
+    return net
+
+
+def test_a_torchvision_resnet_exports_and_predicts_with_its_own_labels(resnet, sample, run, tmp_path):
+    images, groups = three_groups(sample)
+    out = tmp_path / "groups"
+    report = export_model(
+        resnet.train(), labels=LABELS, out=out, mean=MEAN, std=STD, examples=images, example_labels=groups
+    )
+    assert report.ok
+    assert resnet.training, "the module is given back as it came"
+    assert {check.subject for check in report.checks} == {"onnx", "onnx-int8", "torchscript"}
+    assert verify(out).ok
+
+    Image.fromarray(images[0]).save(tmp_path / "picture.png")
+    for form in ("groups.onnx", "groups.int8.onnx"):
+        done = run("predict", "--model", out / form, "--jsonl", tmp_path / "picture.png")
+        answer = json.loads(done.stdout)
+        assert (done.returncode, answer["label"]) == (0, LABELS[groups[0]])
+        assert {candidate["label"] for candidate in answer["top"]} == set(LABELS)
+    with Classifier(out / "groups.int8.onnx") as classifier:
+        right = classifier.probabilities(images).argmax(axis=1) == groups
+        assert right.mean() > 0.9
+        assert classifier.contract.temperature != 1
+        assert 0 < classifier.contract.unknown_threshold < 1
+
+
+class Small(nn.Module):
+    def __init__(self, pixels=784, last=None):
+        super().__init__()
+        torch.manual_seed(1)
+        self.linear = nn.Linear(pixels, 4)
+        self.last = last or nn.Identity()
+
+    def forward(self, x):
+        return self.last(self.linear(x.flatten(1)) * 3)
+
+
+def test_without_examples_nothing_is_unknown_and_the_manifest_says_so(tmp_path):
+    report = export_model(Small(), labels="abcd", out=tmp_path / "small")
+    assert report.ok
+    assert {check.subject for check in report.checks} == {"onnx", "torchscript"}
+    manifest = json.loads((tmp_path / "small" / "manifest.json").read_text())
+    assert manifest["notes"] == ["no examples were given: temperature 1, nothing is unknown, no int8 form"]
+    with Classifier(tmp_path / "small" / "small.onnx") as classifier:
+        assert classifier.contract.temperature == 1
+        assert classifier.predict(np.zeros((28, 28), np.uint8)).known
+
+
+def test_the_picture_size_is_the_examples(tmp_path):
+    examples = np.random.default_rng(0).integers(0, 256, (40, 20, 30), np.uint8)
+    assert export_model(Small(600), labels="abcd", out=tmp_path / "wide", examples=examples, formats=["onnx"]).ok
+    with Classifier(tmp_path / "wide" / "wide.onnx") as classifier:
+        assert classifier.probabilities(examples).shape == (40, 4)
+        assert classifier.predict(examples[0]).labels == ("a", "b", "c", "d")
+
+
+def test_another_picture_size_without_examples(tmp_path):
+    assert export_model(Small(1024), labels="abcd", out=tmp_path / "large", size=(32, 32), formats=["onnx"]).ok
+
+
+def test_a_net_that_ends_in_log_softmax_exports(tmp_path):
+    net = Small(last=nn.LogSoftmax(dim=1))
+    assert export_model(net, labels="abcd", out=tmp_path / "log").ok
+    with Classifier(tmp_path / "log" / "log.onnx") as classifier:
+        image = np.full((1, 28, 28), 99, np.uint8)
+        logits, _ = classifier.scores(image)
+        own = net.linear(torch.full((1, 784), 99 / 255)) * 3
+        np.testing.assert_allclose(logits, own.detach().numpy(), atol=1e-4)
+
+
+class MiddleLogSoftmax(Small):
+    def forward(self, x):
+        return super().forward(x).log_softmax(dim=1) * 2
+
+
+@pytest.mark.parametrize(
+    ("module", "changes", "words"),
+    [
+        (Small(last=nn.Softmax(dim=1)), {}, "returns probabilities"),
+        (MiddleLogSoftmax(), {}, "log_softmax"),
+        (Small(), {"labels": "abc"}, r"returns \[250, 4\], not float \[N, 3\]"),
+        (Small(), {"labels": ["a", "a", "b", "c"]}, "all different"),
+        (Small(), {"std": 0.0}, "a std above 0"),
+        (Small(), {"formats": ["onnx-int8"]}, "int8 needs example images"),
+        (Small(), {"formats": ["tflite"]}, "tflite: no such format"),
+        (Small(), {"example_labels": np.zeros(3, int)}, "give both"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_with_one_line(tmp_path, module, changes, words):
+    with pytest.raises(ModelError, match=words) as caught:
+        export_model(module, **{"labels": "abcd", "out": tmp_path / "it", **changes})
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_examples_must_be_pictures(tmp_path):
+    with pytest.raises(ImageError, match=r"float64 \[3, 28, 28\]"):
+        export_model(Small(), labels="abcd", out=tmp_path / "it", examples=np.zeros((3, 28, 28)))
+
+
+class OfTheBatch(nn.Module):
+    """Answers for an image by the company it is in, which no file may do."""
+
+    def forward(self, x):
+        return (x - x.mean(dim=0, keepdim=True)).flatten(1)[:, :4] + x.flatten(1)[:, 400:404]
+
+
+def test_a_module_that_looks_at_its_batch_is_refused(tmp_path):
+    with pytest.raises(ParityError, match="batches"):
+        export_model(OfTheBatch(), labels="abcd", out=tmp_path / "it", formats=["onnx"])
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,152 @@
+"""The verdict apart from the measurement: each row closes for its own reason, and only for that."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fmnist_edge_export.calibration import softmax
+from fmnist_edge_export.proof.measure import Accuracy, Flip, Measurement, Truth, measure
+from fmnist_edge_export.proof.probes import make_probes
+from fmnist_edge_export.proof.report import Check, Report
+from fmnist_edge_export.proof.verdict import FLOAT, INT8, judge
+
+GOOD = Measurement(
+    dlogit_max=9e-5,
+    dlogit_mean=1e-6,
+    dlogit_p99=1e-5,
+    batch_spread=1e-5,
+    probe_flips=0,
+    probability_error=5e-7,
+    probability_sum_error=1e-7,
+    decided_on="all of them",
+    images=10_000,
+    flips=(),
+    accuracy=Accuracy(0.94, 0.94, 0.2, 0.01),
+)
+
+
+def failed(measured, bounds):
+    return [check.name for check in judge("form", measured, bounds) if not check.ok]
+
+
+def flips(count, gap):
+    return tuple(Flip(image, "Shirt", "Coat", gap) for image in range(count))
+
+
+@pytest.mark.parametrize("bounds", [FLOAT, INT8])
+def test_a_good_measurement_passes(bounds):
+    assert failed(GOOD, bounds) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "bounds", "row"),
+    [
+        ({"dlogit_max": 1.1e-4}, FLOAT, "logits"),
+        ({"dlogit_max": float("nan")}, FLOAT, "logits"),
+        ({"dlogit_max": float("nan")}, INT8, "logits"),
+        ({"probe_flips": 1}, FLOAT, "labels"),
+        ({"batch_spread": 2e-4}, FLOAT, "batches"),
+        ({"batch_spread": float("nan")}, INT8, "batches"),
+        ({"probability_error": 2e-6}, INT8, "probabilities"),
+        ({"probability_sum_error": 1e-3}, INT8, "probabilities"),
+        ({"flips": flips(1, 0.001)}, FLOAT, "decisions"),
+        ({"flips": flips(51, 0.001)}, INT8, "decisions"),
+        ({"flips": flips(1, 0.10)}, INT8, "decisions"),
+        ({"accuracy": Accuracy(0.94, 0.9389, 0.2, 0.01)}, INT8, "decisions"),
+    ],
+)
+def test_each_bound_closes_its_own_row(change, bounds, row):
+    assert failed(replace(GOOD, **change), bounds) == [row]
+
+
+def test_int8_may_flip_half_a_percent_at_small_gaps_and_lose_a_tenth_of_a_point():
+    measured = replace(GOOD, dlogit_max=0.4, flips=flips(50, 0.099), accuracy=Accuracy(0.94, 0.939, 0.2, 0.01))
+    assert failed(measured, INT8) == []
+
+
+WEIGHTS = np.random.default_rng(0).normal(0, 1e-3, (784, 10))
+
+
+def network(images):
+    return images.reshape(len(images), -1).astype(np.float64) @ WEIGHTS
+
+
+@pytest.fixture
+def asked(sample):
+    probes = make_probes(sample.images[:300], sample.labels[:300], "some", sample.images)
+    return probes, Truth(*(network(x) for x in (probes.numbers, probes.decisions, probes.self_test)))
+
+
+LABELS = tuple("abcdefghij")
+
+
+def measured_of(run, asked, temperature=2.0):
+    return measure(run, *asked, LABELS, temperature)
+
+
+def test_an_equal_answer_measures_zero(asked):
+    measured = measured_of(lambda images: (network(images), softmax(network(images) / 2)), asked)
+    assert measured.dlogit_max < 1e-9
+    assert measured.flips == ()
+    assert measured.probability_error < 1e-9
+    assert measured.accuracy.file == measured.accuracy.reference
+
+
+def test_the_largest_difference_is_the_smallest_tolerance_that_would_pass(asked):
+    def run(images):
+        logits = network(images)
+        logits[:, 3] += 0.25
+        return logits, softmax(logits / 2)
+
+    measured = measured_of(run, asked)
+    assert measured.dlogit_max == pytest.approx(0.25)
+    assert failed(measured, replace(FLOAT, dlogit=measured.dlogit_max, flipped_share=1, flip_gap=1))[:1] != ["logits"]
+
+
+def test_flips_are_listed_with_the_references_gap(asked):
+    probes, truth = asked
+    order = np.argsort(truth.decisions[17])
+
+    def run(images):
+        logits = network(images)
+        for row, image in enumerate(images):
+            if np.array_equal(image, probes.decisions[17]):
+                logits[row, order[-2]] = logits[row, order[-1]] + 1
+        return logits, softmax(logits / 2)
+
+    (flip,) = measured_of(run, asked).flips
+    chances = np.sort(softmax(truth.decisions[17:18] / 2))[0]
+    assert (flip.image, flip.reference, flip.file) == (17, LABELS[order[-1]], LABELS[order[-2]])
+    assert flip.gap == pytest.approx(chances[-1] - chances[-2], abs=1e-6)
+
+
+def test_an_answer_that_depends_on_the_batch_is_seen(asked):
+    def run(images):
+        logits = network(images) + (0.01 if len(images) == 7 else 0)
+        return logits, softmax(logits / 2)
+
+    assert measured_of(run, asked).batch_spread == pytest.approx(0.01)
+
+
+def test_a_forgotten_temperature_is_seen_in_the_probabilities(asked):
+    measured = measured_of(lambda images: (network(images), softmax(network(images))), asked)
+    assert "probabilities" in failed(measured, FLOAT)
+
+
+def test_nan_anywhere_is_a_failure(asked):
+    def run(images):
+        logits = network(images)
+        logits[0, 0] = np.nan
+        return logits, softmax(logits / 2)
+
+    assert "logits" in failed(measured_of(run, asked), FLOAT)
+
+
+def test_a_report_is_true_only_when_every_check_holds():
+    good, bad = Check("a", "one", True, "seen"), Check("b", "two", False, "seen")
+    assert Report((good,))
+    assert not Report((good, bad))
+    assert not Report(())
+    assert Report((good, bad)).failures == (bad,)
+    assert Report((good, bad)).table().splitlines()[1].startswith("FAILED  b")

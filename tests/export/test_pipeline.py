@@ -1,0 +1,190 @@
+"""The folder is replaced as a whole or not at all."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fmnist_edge_export import folder, manifest, pipeline
+from fmnist_edge_export.formats.registry import FORMATS, TORCHSCRIPT
+from fmnist_edge_export.pipeline import export, formats_named
+from fmnist_edge_export.verify import verify
+from fmnist_edge_runtime.errors import FmnistEdgeError, ModelError, ParityError
+
+
+def digest(path):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in path.iterdir() if p.is_file()}
+
+
+@pytest.fixture
+def target(artifacts):
+    return artifacts / "edge"
+
+
+def test_an_export_is_whole_and_verifies(sources, probes, tmp_path):
+    report = export(sources["edge"], tmp_path / "new" / "edge", list(FORMATS.values()), probes)
+    assert report.ok
+    names = {path.name for path in (tmp_path / "new" / "edge").iterdir()}
+    forms = {"edge.onnx", "edge.int8.onnx", "edge.torchscript.pt"}
+    assert names == forms | {"edge.safetensors", "edge.json", "manifest.json", "README.md", "curve.png"}
+    assert verify(tmp_path / "new" / "edge").ok
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["edge"]
+
+
+def test_forms_not_asked_for_are_carried_over(sources, probes, target):
+    before = digest(target)
+    measured = manifest.read(target).formats["onnx-int8"]
+    export(sources["edge"], target, [FORMATS["onnx"]], probes)
+    after = digest(target)
+    assert after["edge.int8.onnx"] == before["edge.int8.onnx"]
+    assert after["edge.torchscript.pt"] == before["edge.torchscript.pt"]
+    assert manifest.read(target).formats["onnx-int8"] == measured
+    assert verify(target).ok
+
+
+def test_forms_of_other_weights_are_dropped_with_a_word(sources, probes, target, caplog):
+    record = replace(sources["edge"].record, weights_sha256="0" * 64)
+    export(replace(sources["edge"], record=record), target, [FORMATS["onnx"]], probes)
+    assert "edge.int8.onnx is dropped: it is of other weights" in caplog.text.replace("was made from", "is of")
+    assert not (target / "edge.int8.onnx").exists()
+    assert not (target / "edge.torchscript.pt").exists()
+
+
+def test_a_damaged_form_is_dropped_with_a_word(sources, probes, target, caplog):
+    content = bytearray((target / "edge.int8.onnx").read_bytes())
+    content[5000] ^= 1
+    (target / "edge.int8.onnx").write_bytes(content)
+    export(sources["edge"], target, [FORMATS["onnx"]], probes)
+    assert "edge.int8.onnx is dropped" in caplog.text
+    assert verify(target).ok
+
+
+def test_a_strangers_file_is_kept(sources, probes, target):
+    (target / "notes.txt").write_text("mine")
+    export(sources["edge"], target, [FORMATS["onnx"]], probes)
+    assert (target / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_of_folders_or_a_file_is_not_replaced(sources, probes, tmp_path):
+    (tmp_path / "home" / "photos").mkdir(parents=True)
+    (tmp_path / "file").write_text("mine")
+    for name in ("home", "file"):
+        with pytest.raises(FmnistEdgeError, match="name another --out"):
+            export(sources["edge"], tmp_path / name, [FORMATS["onnx"]], probes)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_failed_proof_raises_with_its_report(sources, probes, target):
+    wrong = replace(TORCHSCRIPT, seal=lambda graph, metadata: TORCHSCRIPT.seal(graph, metadata | {"temperature": 9.0}))
+    before = digest(target)
+    with pytest.raises(ParityError, match="closed by torchscript contract") as caught:
+        export(sources["edge"], target, [wrong], probes)
+    assert not caught.value.report.ok
+    assert digest(target) == before
+    assert [path.name for path in target.parent.iterdir()] == ["edge"]
+
+
+@pytest.mark.parametrize("step", ["building onnx", "proving onnx", "replacing the folder"])
+def test_an_interruption_leaves_the_old_set(sources, probes, target, step):
+    def interrupt(current):
+        if current == step:
+            raise KeyboardInterrupt
+
+    before = digest(target)
+    with pytest.raises(KeyboardInterrupt):
+        export(sources["edge"], target, [FORMATS["onnx"]], probes, on_step=interrupt)
+    assert digest(target) == before
+    assert [path.name for path in target.parent.iterdir()] == ["edge"]
+
+
+def test_a_death_between_the_two_renames_is_put_right(target):
+    before = digest(target)
+    target.rename(target.with_name(".edge.old"))
+    assert verify(target).ok
+    assert digest(target) == before
+    assert not target.with_name(".edge.old").exists()
+
+
+def swap_and_die(target, rename):
+    """In a process of its own: swap in a new set and be killed at the given rename."""
+    real = Path.rename
+    seen = []
+
+    def dying(self, to):
+        seen.append(to)
+        if len(seen) == rename:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(self, to)
+
+    with folder.staging(target) as new:
+        (new / "set").write_text("new")
+        Path.rename = dying
+        folder.swap(new, target)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("rename", [1, 2, 3])
+def test_killed_at_any_rename_the_target_is_the_old_set_or_the_new(tmp_path, rename):
+    target = tmp_path / "edge"
+    target.mkdir()
+    (target / "set").write_text("old")
+    child = multiprocessing.get_context("spawn").Process(target=swap_and_die, args=(target, rename))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    folder.recover(target)
+    assert (target / "set").read_text() == ("old" if rename < 3 else "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["edge"], "what the killed one left is gone"
+
+
+def test_recovering_leaves_an_export_in_progress_alone(tmp_path):
+    target = tmp_path / "edge"
+    with folder.staging(target) as new:
+        (new / "set").write_text("in the making")
+        folder.recover(target)
+        assert (new / "set").exists()
+        folder.swap(new, target)
+    assert (target / "set").read_text() == "in the making"
+
+
+def test_a_format_that_is_none_is_refused_by_name():
+    with pytest.raises(ModelError, match=r"onnx-int4: no such format; there are onnx, onnx-int8, torchscript"):
+        formats_named(["onnx", "onnx-int4"])
+    with pytest.raises(ModelError, match="nothing"):
+        formats_named([])
+
+
+def test_the_self_test_keeps_the_logits_of_the_record_where_this_machine_meets_them(sources, probes, truths):
+    kept = sources["edge"].record.self_test
+    near = {form: [[x + 2e-5 for x in row] for row in rows] for form, rows in kept.items()}
+    shifted = replace(sources["edge"].record, self_test=near)
+    source = replace(sources["edge"], record=shifted)
+    content, logits = pipeline.sealed(FORMATS["onnx"], source, probes, truths["edge"])
+    np.testing.assert_allclose(logits["onnx"], shifted.self_test["onnx"], atol=1e-6)
+    far = replace(shifted, self_test={"onnx": [[x + 1 for x in row] for row in shifted.self_test["onnx"]]})
+    _, measured = pipeline.sealed(FORMATS["onnx"], replace(source, record=far), probes, truths["edge"])
+    assert measured["onnx"] != far.self_test["onnx"]
+    assert content
+
+
+def test_a_manifest_that_is_none_is_a_failed_check(target):
+    (target / "manifest.json").write_text("[]")
+    assert [check.name for check in verify(target).failures] == ["manifest"]
+    (target / "manifest.json").unlink()
+    assert "cannot be read" in verify(target).failures[0].seen
+
+
+def test_the_manifest_knows_every_file(target):
+    known = json.loads((target / "manifest.json").read_text())["files"]
+    assert known.keys() == {path.name for path in target.iterdir()} - {"manifest.json"}
+    for name, entry in known.items():
+        content = (target / name).read_bytes()
+        assert entry == {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    shutil.rmtree(target)

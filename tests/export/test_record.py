@@ -1,0 +1,68 @@
+import json
+import pickle
+
+import pytest
+
+from fmnist_edge_export.files import sha256_of_bytes
+from fmnist_edge_export.models import build
+from fmnist_edge_export.record import Record, load_model, save_model, weights_of
+from fmnist_edge_runtime.errors import ModelError
+
+
+@pytest.fixture
+def saved(tmp_path):
+    module = build("edge")
+    record = Record("edge", "edge", ("a", "b"), 28, 28, sha256_of_bytes(weights_of(module)), ranges={"x": (0.0, 1.0)})
+    save_model(tmp_path, module, record)
+    return tmp_path / "edge.safetensors", module, record
+
+
+def test_what_is_saved_loads_again(saved):
+    weights, module, record = saved
+    loaded, read = load_model(weights)
+    assert read == record
+    assert weights_of(loaded) == weights_of(module)
+    assert not loaded.training
+
+
+def test_a_missing_half_is_named(saved):
+    weights, _, _ = saved
+    weights.with_suffix(".json").unlink()
+    with pytest.raises(ModelError, match=r"edge\.json: no such file"):
+        load_model(weights)
+    with pytest.raises(ModelError, match=r"other\.safetensors: no such file"):
+        load_model(weights.with_name("other.safetensors"))
+
+
+def test_weights_that_are_not_the_records_are_refused(saved):
+    weights, _, _ = saved
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ModelError, match="damaged, or not the weights"):
+        load_model(weights)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"null", b'{"schema_version": 2}', b"\xff"])
+def test_a_record_that_is_none_is_refused(saved, content):
+    weights, _, _ = saved
+    weights.with_suffix(".json").write_bytes(content)
+    with pytest.raises(ModelError, match="not a model's record"):
+        load_model(weights)
+
+
+def test_a_pickle_is_never_loaded(saved, tmp_path):
+    weights, _, record = saved
+    bait = tmp_path / "bait"
+
+    class Trap:
+        def __reduce__(self):
+            return (bait.write_text, ("sprung",))
+
+    content = pickle.dumps(Trap())
+    weights.write_bytes(content)
+    values = json.loads(record.to_json()) | {"weights_sha256": sha256_of_bytes(content)}
+    weights.with_suffix(".json").write_text(json.dumps(values))
+    with pytest.raises(ModelError, match="not the weights of a edge"):
+        load_model(weights)
+    assert not bait.exists()

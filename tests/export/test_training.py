@@ -1,0 +1,152 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from fmnist_edge_export.augment import augment
+from fmnist_edge_export.data import Dataset
+from fmnist_edge_export.progress import Run
+from fmnist_edge_export.recipes import RECIPES
+from fmnist_edge_export.record import weights_of
+from fmnist_edge_export.train import Split, learning_rate, split, train
+from fmnist_edge_runtime.errors import ModelError
+
+TINY = replace(RECIPES["edge"], epochs=3, batch_size=50, validation=20)
+
+
+@pytest.fixture
+def parts(sample):
+    return Split(
+        Dataset(sample.images[:150], sample.labels[:150]), Dataset(sample.images[150:200], sample.labels[150:200])
+    )
+
+
+def test_the_same_seed_gives_the_same_weights(parts, tmp_path):
+    one, curve = train(Run("edge", TINY, 3), parts, tmp_path / "one")
+    two, again = train(Run("edge", TINY, 3), parts, tmp_path / "two")
+    other, _ = train(Run("edge", TINY, 4), parts, tmp_path / "three")
+    assert weights_of(one) == weights_of(two)
+    assert curve == again
+    assert weights_of(one) != weights_of(other)
+
+
+def test_training_learns(parts, tmp_path):
+    recipe = replace(TINY, epochs=12, shift=0, erase=0.0, average_decay=0.0)
+    _, curve = train(Run("edge", recipe, 0), parts, tmp_path / "checkpoint")
+    assert curve[-1].loss < 0.7 * curve[0].loss
+    assert curve[-1].train_accuracy > 0.6
+
+
+def stop_in(epoch):
+    def on_batch(current, batch, _batches):
+        if current == epoch and batch == 2:
+            raise KeyboardInterrupt
+
+    return on_batch
+
+
+def test_a_resumed_run_ends_as_if_it_had_not_stopped(parts, tmp_path):
+    run = Run("edge", TINY, 0)
+    whole, curve = train(run, parts, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(run, parts, tmp_path / "cut", on_batch=stop_in(3))
+    resumed, continued = train(run, parts, tmp_path / "cut", resume=True)
+    assert weights_of(resumed) == weights_of(whole)
+    assert continued == curve
+
+
+def test_an_interruption_leaves_the_last_complete_epoch(parts, tmp_path):
+    run, checkpoint = Run("edge", TINY, 0), tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(run, parts, checkpoint, on_batch=stop_in(1))
+    assert not checkpoint.exists()
+    with pytest.raises(KeyboardInterrupt):
+        train(run, parts, checkpoint, on_batch=stop_in(2))
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.name]
+    heard = []
+    train(run, parts, checkpoint, resume=True, on_epoch=heard.append)
+    assert [epoch.number for epoch in heard] == [2, 3]
+
+
+def test_resuming_another_run_is_refused_with_what_differs(parts, tmp_path):
+    checkpoint = tmp_path / "checkpoint"
+    train(Run("edge", replace(TINY, epochs=1), 0), parts, checkpoint)
+    with pytest.raises(ModelError, match="epochs 1 there, 3 here"):
+        train(Run("edge", TINY, 0), parts, checkpoint, resume=True)
+    with pytest.raises(ModelError, match="seed 0 there, 1 here"):
+        train(Run("edge", replace(TINY, epochs=1), 1), parts, checkpoint, resume=True)
+
+
+def test_a_damaged_checkpoint_is_refused(parts, tmp_path):
+    checkpoint = tmp_path / "checkpoint"
+    with pytest.raises(ModelError, match="no checkpoint to resume from"):
+        train(Run("edge", TINY, 0), parts, checkpoint, resume=True)
+    checkpoint.write_bytes(b"not a checkpoint")
+    with pytest.raises(ModelError, match="damaged checkpoint"):
+        train(Run("edge", TINY, 0), parts, checkpoint, resume=True)
+
+
+def test_a_failed_save_keeps_the_checkpoint_before(parts, tmp_path, monkeypatch):
+    run, checkpoint = Run("edge", replace(TINY, epochs=1), 0), tmp_path / "checkpoint"
+    train(run, parts, checkpoint)
+    before = checkpoint.read_bytes()
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        train(run, parts, checkpoint)
+    assert checkpoint.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.name]
+
+
+def test_validation_images_are_held_out_and_always_the_same(sample):
+    one = split(sample, sample, replace(TINY, validation=100))
+    two = split(sample, sample, replace(TINY, validation=100))
+    assert (len(one.learn), len(one.watch)) == (900, 100)
+    assert np.array_equal(one.watch.images, two.watch.images)
+    together = {image.tobytes() for part in (one.learn, one.watch) for image in part.images}
+    assert together == {image.tobytes() for image in sample.images}
+
+
+def test_the_notebooks_recipes_watch_the_test_images(sample):
+    test = Dataset(sample.images[:10], sample.labels[:10])
+    assert split(sample, test, RECIPES["cnn"]) == Split(sample, test)
+    assert RECIPES["cnn"] == RECIPES["cnn_bn"]
+    assert (RECIPES["cnn"].learning_rate, RECIPES["cnn"].batch_size, RECIPES["cnn"].epochs) == (1e-3, 104, 5)
+    assert not RECIPES["cnn"].augmented
+
+
+def test_one_cycle_rises_then_falls_to_nothing():
+    rates = [learning_rate(RECIPES["edge"], done) for done in np.linspace(0, 1, 101)]
+    peak = int(np.argmax(rates))
+    assert peak == 15
+    assert rates[:16] == sorted(rates[:16])
+    assert rates[15:] == sorted(rates[15:], reverse=True)
+    assert rates[-1] == pytest.approx(0)
+
+
+def augmented(images, **settings):
+    return augment(images, torch.Generator().manual_seed(0), **settings)
+
+
+def test_augmentation_keeps_shape_and_range(sample):
+    images = torch.from_numpy(sample.images[:200].copy()).unsqueeze(1).float() / 255
+    changed = augmented(images, shift=2, erase=0.5)
+    assert changed.shape == images.shape
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+    assert torch.equal(changed, augmented(images, shift=2, erase=0.5))
+
+
+def test_a_shifted_image_is_the_image_moved_or_mirrored():
+    dot = torch.zeros(400, 1, 28, 28)
+    dot[:, :, 10, 8] = 1
+    rows, columns = augmented(dot, shift=2, erase=0.0)[:, 0].nonzero()[:, 1:].T
+    assert set(rows.tolist()) == {8, 9, 10, 11, 12}
+    assert set(columns.tolist()) == {6, 7, 8, 9, 10} | {17, 18, 19, 20, 21}
+
+
+def test_about_the_asked_share_of_images_is_erased():
+    changed = augmented(torch.full((2000, 1, 28, 28), 2.0), shift=0, erase=0.3)
+    erased = (changed < 2).flatten(1)
+    assert 0.25 < erased.any(dim=1).float().mean() < 0.35
+    assert erased.float().mean(dim=1).max() <= 0.40
