@@ -1,0 +1,145 @@
+"""Help, version, info, verify, evaluate and export as a person or a program calls them."""
+
+import json
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+import fmnist_edge
+from fmnist_edge.cli import app
+
+COMMANDS = ("predict", "export", "verify", "info", "evaluate", "train")
+
+
+@pytest.fixture
+def invoke():
+    def invoke(*arguments):
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="fmnist-edge")
+
+    return invoke
+
+
+def test_help_names_every_command(invoke):
+    text = invoke("--help").stdout
+    assert all(f"\n  {command} " in text for command in COMMANDS)
+    assert invoke().stdout == "" or "Usage" in invoke().output
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_shows_examples(invoke, command):
+    done = invoke(command, "--help")
+    assert done.exit_code == 0
+    assert f"  fmnist-edge {command}" in done.stdout.split("Options:")[0]
+    assert "\x1b" not in done.stdout
+
+
+def test_version(invoke):
+    assert invoke("--version").stdout == f"fmnist-edge {fmnist_edge.__version__}\n"
+
+
+def test_info_for_people_and_for_programs(invoke, root):
+    path = root / "artifacts/edge/edge.onnx"
+    assert "model        edge (edge), onnx\n" in invoke("info", path).stdout
+    said = json.loads(invoke("info", path, "--json").stdout)
+    assert said["path"] == str(path)
+    assert said["labels"][9] == "Ankle boot"
+    assert json.loads(invoke("info", "--json").stdout)["format"] == "onnx-int8"
+
+
+def test_info_of_what_is_no_model(invoke, tmp_path):
+    done = invoke("info", tmp_path / "missing.onnx")
+    assert done.exit_code == 2
+    assert done.stderr.count("\n") == 1
+
+
+def test_verify_a_whole_folder(invoke, artifacts):
+    done = invoke("verify", artifacts / "edge")
+    assert done.exit_code == 0
+    assert "FAILED" not in done.stdout
+    assert done.stdout.count("self-test") == 3
+
+
+def test_verify_names_what_is_wrong(invoke, artifacts):
+    folder = artifacts / "edge"
+    content = bytearray((folder / "edge.onnx").read_bytes())
+    content[1000] ^= 1
+    (folder / "edge.onnx").write_bytes(content)
+    (folder / "edge.torchscript.pt").unlink()
+    (folder / "stray.onnx").write_bytes(b"")
+    done = invoke("verify", folder)
+    assert done.exit_code == 1
+    failed = [line.split()[1:3] for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    assert failed == [
+        ["edge.onnx", "manifest"],
+        ["edge.torchscript.pt", "manifest"],
+        ["stray.onnx", "manifest"],
+        ["edge.onnx", "digest"],
+    ]
+
+
+def test_verify_goes_on_after_a_missing_path(invoke, artifacts, tmp_path):
+    done = invoke("verify", tmp_path / "missing", artifacts / "edge" / "edge.int8.onnx")
+    assert done.exit_code == 2
+    assert "no such file or folder" in done.stderr
+    assert "ok" in done.stdout
+
+
+def test_verify_replays_a_single_torchscript_file(invoke, artifacts):
+    done = invoke("verify", artifacts / "edge" / "edge.torchscript.pt")
+    assert done.exit_code == 0
+    assert "self-test" in done.stdout
+
+
+@pytest.mark.parametrize(("form", "least"), [("edge.onnx", 0.935), ("edge.int8.onnx", 0.934)])
+def test_evaluate_on_the_test_images(invoke, root, test_images, form, least):
+    said = json.loads(invoke("evaluate", root / "artifacts/edge" / form, "--json").stdout)
+    assert said["images"] == len(test_images) == sum(map(sum, said["confusion"]))
+    assert said["accuracy"] >= least
+    assert said["accuracy"] == pytest.approx(sum(said["confusion"][i][i] for i in range(10)) / 10_000)
+    assert said["nll"] < 0.2
+    assert said["ece"] < 0.02
+
+
+def test_evaluate_for_people(invoke, test_images):
+    text = invoke("evaluate").stdout
+    assert "accuracy   94." in text
+    assert len(test_images) == 10_000
+    assert text.count("\n") == 17
+
+
+def test_evaluate_without_the_images_says_what_to_do(invoke, tmp_path):
+    done = invoke("evaluate", "--data", tmp_path)
+    assert done.exit_code == 1
+    assert "t10k-images-idx3-ubyte[.gz]: missing" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nothing"], "nothing.safetensors: no such file"),
+        (["--format", "tflite"], "tflite: no such format; there are onnx, onnx-int8, torchscript"),
+        (["edge", "--checkpoint", "x.safetensors"], "not both"),
+    ],
+)
+def test_a_wrong_export_is_exit_code_2(invoke, artifacts, arguments, words):
+    done = invoke("export", "--out", artifacts, *arguments)
+    assert done.exit_code == 2
+    assert words in done.stderr
+
+
+def test_the_rebuilt_onnx_files_are_the_committed_ones(run, root, artifacts, tmp_path):
+    """Needs the versions of constraints.txt, which the committed files name."""
+    said = json.loads(run("info", root / "artifacts/edge/edge.onnx", "--json").stdout)["versions"]
+    from fmnist_edge_export.record import tool_versions
+
+    assert said == tool_versions(), "install with -c constraints.txt, or export again and commit"
+    committed = {name: (artifacts / "edge" / name).read_bytes() for name in ("edge.onnx", "edge.int8.onnx")}
+    for name in committed:
+        (artifacts / "edge" / name).unlink()
+    shutil.copytree(artifacts, tmp_path / "elsewhere")
+    done = run("export", "--out", tmp_path / "elsewhere", "--quiet")
+    assert done.returncode == 0, done.stderr.decode()
+    for name, content in committed.items():
+        assert (tmp_path / "elsewhere" / "edge" / name).read_bytes() == content

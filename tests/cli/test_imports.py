@@ -1,0 +1,125 @@
+"""What each way in imports, and which way imports run."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+import fmnist_edge
+
+REPORT = "import sys; print(' '.join(sorted({name.split('.')[0] for name in sys.modules})))"
+
+
+def imported(code):
+    """The top-level packages in memory after ``code`` has run in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def command(*arguments):
+    return f"""
+import sys
+sys.argv = ["fmnist-edge", *{arguments!r}]
+from fmnist_edge.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+{REPORT}"""
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("predict", "--help"), ("export", "--help")])
+def test_help_imports_neither_numpy_nor_onnxruntime_nor_pillow(arguments):
+    assert imported(command(*arguments)).isdisjoint({"numpy", "onnxruntime", "PIL", "torch", "onnx"})
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    heavy = {"numpy", "onnxruntime", "PIL", "torch", "onnx", "typer"}
+    assert imported(f"import fmnist_edge; {REPORT}").isdisjoint(heavy)
+
+
+def test_predict_imports_neither_torch_nor_onnx(root):
+    names = imported(command("predict", str(root / "examples/pictures/bag.png")))
+    assert "onnxruntime" in names
+    assert names.isdisjoint({"torch", "onnx", "torchvision", "onnxscript", "matplotlib"})
+
+
+def test_verifying_an_onnx_file_and_evaluating_import_no_torch(root):
+    names = imported(command("verify", str(root / "artifacts/edge/edge.onnx")))
+    assert names.isdisjoint({"torch", "onnx"})
+    assert imported(f"import fmnist_edge_export.evaluate, fmnist_edge_export.data; {REPORT}").isdisjoint(
+        {"torch", "onnx"}
+    )
+
+
+LAYERS = {
+    "runtime/fmnist_edge_runtime": {"fmnist_edge", "fmnist_edge_export", "torch", "onnx", "typer"},
+    "export/fmnist_edge_export": {"fmnist_edge", "typer"},
+    "fmnist_edge": {"torch", "onnx", "onnxscript", "torchvision"},
+}
+
+
+@pytest.mark.parametrize("room", LAYERS)
+def test_imports_run_one_way(root, room):
+    files = sorted((root / room).rglob("*.py"))
+    assert files
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert {name.split(".")[0] for name in names}.isdisjoint(LAYERS[room]), path
+
+
+def test_the_public_names_are_these():
+    assert fmnist_edge.__all__ == [
+        "Candidate",
+        "Check",
+        "Classifier",
+        "DataError",
+        "FmnistEdgeError",
+        "ImageError",
+        "MissingExtraError",
+        "ModelError",
+        "ParityError",
+        "Prediction",
+        "Report",
+        "export_model",
+        "verify",
+        "__version__",
+    ]
+    assert all(getattr(fmnist_edge, name) is not None for name in fmnist_edge.__all__)
+    with pytest.raises(AttributeError):
+        fmnist_edge.nothing  # noqa: B018
+
+
+MISSING = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "onnx", "safetensors", "torchvision"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Refuse())
+"""
+
+
+@pytest.mark.parametrize("arguments", [("export",), ("train", "edge")])
+def test_a_missing_extra_is_one_line_with_the_command_to_type(arguments):
+    code = MISSING + command(*arguments)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert "AssertionError: 2" in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("fmnist-edge: ")]
+    assert "pip install 'fmnist-edge[export]'" in line
+
+
+def test_without_the_extra_a_folder_still_verifies_but_for_torchscript(root):
+    code = MISSING + command("verify", str(root / "artifacts/edge"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert "not replayed: torch is not installed" in done.stdout
+    assert "FAILED" not in done.stdout
+
+
+def test_without_the_extra_python_names_it_too():
+    code = MISSING + "import fmnist_edge\nfmnist_edge.export_model"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert "pip install 'fmnist-edge[export]'" in done.stderr.splitlines()[-1]

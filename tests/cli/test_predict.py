@@ -1,0 +1,174 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+PICTURES = "examples/pictures"
+
+
+def records(done):
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_every_shipped_picture_is_named_right(run, root):
+    done = run("predict", root / PICTURES, "--jsonl")
+    assert done.returncode == 0
+    assert done.stderr == b""
+    assert len(records(done)) == 10
+    for record in records(done):
+        assert record["label"].lower().replace("/", "-").replace(" ", "-") in record["path"]
+        assert record["status"] == "ok"
+        assert record["known"] is True
+
+
+def test_a_person_reads_a_line_a_picture(run, root):
+    done = run("predict", root / PICTURES / "bag.png", "-k", 2)
+    (line,) = done.stdout.decode().splitlines()
+    assert line.startswith(f"{root / PICTURES / 'bag.png'}: Bag 9")
+    assert line.count("%") == 2
+
+
+def test_a_record_holds_what_is_documented(run, root):
+    (record,) = records(run("predict", "--jsonl", "-k", 4, root / PICTURES / "dress.png"))
+    assert record.keys() == {"path", "status", "label", "index", "confidence", "known", "top"}
+    assert record["index"] == 3
+    assert len(record["top"]) == 4
+    assert record["top"][0] == {"label": "Dress", "index": 3, "probability": record["confidence"]}
+
+
+def test_standard_input_is_a_picture_too(run, root):
+    done = run("predict", "-", "--jsonl", stdin=(root / PICTURES / "sandal.png").read_bytes())
+    assert [(record["path"], record["label"]) for record in records(done)] == [("-", "Sandal")]
+
+
+def test_folders_below_a_folder_are_read_on_request(run, root, tmp_path):
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    (below / "bag.PNG").write_bytes((root / PICTURES / "bag.png").read_bytes())
+    (below / "notes.txt").write_text("not a picture")
+    assert run("predict", tmp_path).returncode == 1
+    done = run("predict", "-r", tmp_path, "--jsonl")
+    assert done.returncode == 0
+    assert [record["label"] for record in records(done)] == ["Bag"]
+
+
+@pytest.fixture
+def bad_inputs(root, tmp_path):
+    good = (root / PICTURES / "bag.png").read_bytes()
+    (tmp_path / "text.png").write_text("just words")
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "truncated.png").write_bytes(good[: len(good) // 2])
+    (tmp_path / "folder").mkdir()
+    names = ("text.png", "empty.png", "truncated.png", "folder", "missing.png")
+    return [tmp_path / name for name in names]
+
+
+def test_bad_inputs_get_a_line_each_and_stop_nobody(run, root, bad_inputs):
+    good = root / PICTURES / "trouser.png"
+    done = run("predict", *bad_inputs, good)
+    assert done.returncode == 1
+    assert done.stdout.decode().startswith(f"{good}: Trouser")
+    lines = done.stderr.decode().splitlines()
+    assert len(lines) == len(bad_inputs)
+    expected = (
+        "not an image",
+        "the file is empty",
+        "damaged or truncated",
+        "a folder without pictures",
+        "cannot be read",
+    )
+    for line, path, words in zip(lines, bad_inputs, expected, strict=True):
+        assert line.startswith(f"fmnist-edge: {path}: ")
+        assert words in line
+
+
+def test_bad_inputs_are_records_too(run, root, bad_inputs):
+    done = run("predict", "--jsonl", *bad_inputs, root / PICTURES / "trouser.png")
+    assert done.returncode == 1
+    assert done.stderr == b""
+    given = records(done)
+    assert [record["status"] for record in given] == ["error"] * 5 + ["ok"]
+    assert [record["path"] for record in given[:5]] == [str(path) for path in bad_inputs]
+    assert all(record["error"] and record["path"] not in record["error"] for record in given[:5])
+
+
+def test_models_that_cannot_be_used_end_the_call_with_one_line(run, root, tmp_path):
+    content = bytearray((root / "artifacts/edge/edge.int8.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "flipped.onnx").write_bytes(content)
+    (tmp_path / "other.onnx").write_bytes(bytes(content[:50_000]))
+    (tmp_path / "text.onnx").write_text("just words")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    for name in ("flipped.onnx", "other.onnx", "text.onnx", "empty.onnx", "missing.onnx"):
+        done = run("predict", "--model", tmp_path / name, root / PICTURES / "bag.png")
+        assert (done.returncode, done.stdout) == (2, b""), name
+        (line,) = done.stderr.decode().splitlines()
+        assert line.startswith(f"fmnist-edge: {tmp_path / name}: ")
+
+
+def test_a_foreign_onnx_model_is_not_one_of_ours(run, root, tmp_path):
+    import onnx
+
+    node = onnx.helper.make_node("Identity", ["images"], ["logits"])
+    value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in ("images", "logits")]
+    onnx.save(
+        onnx.helper.make_model(onnx.helper.make_graph([node], "g", value[:1], value[1:])), tmp_path / "foreign.onnx"
+    )
+    done = run("predict", "--model", tmp_path / "foreign.onnx", root / PICTURES / "bag.png")
+    assert done.returncode == 2
+    assert "no fmnist_edge metadata, so it is not a model of this kit" in done.stderr.decode()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--top", "3"), ("-k", "0", "x.png"), ("--threads", "0", "x.png")])
+def test_a_wrong_call_is_exit_code_2(run, arguments):
+    done = run("predict", *arguments)
+    assert done.returncode == 2
+    assert b"Usage: fmnist-edge predict" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux alone")
+def test_hostile_file_names_come_out_as_text(run, root, tmp_path):
+    names = [b"a\nb.png", b"c\x1b[31m.png", b"d\xff.png", 'e"\u2028.png'.encode()]
+    for name in names:
+        with open(os.fsencode(tmp_path) + b"/" + name, "wb") as file:
+            file.write((root / PICTURES / "bag.png").read_bytes())
+    done = run("predict", tmp_path)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 4
+    assert b"\x1b" not in done.stdout
+    assert b"\xff" not in done.stdout
+    found = {os.fsencode(record["path"]).rsplit(b"/", 1)[1] for record in records(run("predict", tmp_path, "--jsonl"))}
+    assert found == set(names)
+
+
+def test_many_pictures_keep_their_order(run, sample, tmp_path):
+    for index in range(90):
+        Image.fromarray(sample.images[index]).save(tmp_path / f"{index:03}.png")
+    done = run("predict", tmp_path, "--jsonl")
+    paths = [record["path"] for record in records(done)]
+    assert paths == sorted(paths)
+    assert len(paths) == 90
+
+
+def test_a_closed_pipe_ends_quietly(sample, tmp_path):
+    for index in range(300):
+        Image.fromarray(sample.images[index]).save(tmp_path / f"{index:03}.png")
+    command = [sys.executable, "-m", "fmnist_edge", "predict", "--jsonl", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_predict_says_what_python_says(run, root):
+    from fmnist_edge import Classifier
+
+    with Classifier() as classifier:
+        for path in sorted((root / PICTURES).iterdir()):
+            (record,) = records(run("predict", "--jsonl", path))
+            answer = classifier.predict(path)
+            assert (record["label"], record["confidence"]) == (answer.label, round(answer.confidence, 6))

@@ -1,0 +1,71 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("small_data.py")
+
+
+@pytest.fixture
+def train(run, tmp_path):
+    def train(*arguments):
+        return run("train", *arguments, "--out", tmp_path, script=SCRIPT)
+
+    return train
+
+
+def test_a_trained_model_is_weights_and_record_and_can_be_exported(train, run, tmp_path):
+    done = train("cnn", "--epochs", 2, "--seed", 7)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.decode().count("\n") == 1
+    assert "of the test images right" in done.stdout.decode()
+    assert sorted(path.name for path in (tmp_path / "cnn").iterdir()) == ["cnn.json", "cnn.safetensors"]
+    record = json.loads((tmp_path / "cnn" / "cnn.json").read_text())
+    assert (record["seed"], [epoch["number"] for epoch in record["curve"]]) == (7, [1, 2])
+    assert [line.split(":")[0] for line in done.stderr.decode().splitlines()] == ["epoch 1/2", "epoch 2/2"]
+
+    exported = run(
+        *("export", "--checkpoint", tmp_path / "cnn" / "cnn.safetensors", "--out", tmp_path / "out"),
+        *("--format", "onnx", "--quiet"),
+        script=SCRIPT,
+    )
+    assert exported.returncode == 0, exported.stderr.decode()
+    assert (tmp_path / "out" / "cnn" / "cnn.onnx").is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise there")
+def test_ctrl_c_keeps_the_last_complete_epoch_and_resume_goes_on(train, tmp_path):
+    command = [sys.executable, str(SCRIPT), "train", "cnn", "--epochs", "60", "--out", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if line.startswith("epoch 2/"):
+                break
+        process.send_signal(signal.SIGINT)
+        rest, out = process.stderr.read(), process.stdout.read()
+    assert process.returncode == 130
+    assert rest.splitlines()[-1].endswith("holds the last complete epoch; --resume goes on from it")
+    assert "Traceback" not in rest
+    assert out == ""
+    assert os.listdir(tmp_path / "cnn") == ["checkpoint.safetensors"]
+
+    refused = train("cnn", "--epochs", 60)
+    assert refused.returncode == 2
+    assert "an unfinished run; go on with --resume" in refused.stderr.decode()
+    other = train("cnn", "--epochs", 61, "--resume")
+    assert other.returncode == 2
+    assert "epochs 60 there, 61 here" in other.stderr.decode()
+    resumed = train("cnn", "--epochs", 60, "--resume")
+    assert resumed.returncode == 0, resumed.stderr.decode()
+    first = int(resumed.stderr.decode().split("/")[0].removeprefix("epoch "))
+    assert first >= 3
+    assert sorted(os.listdir(tmp_path / "cnn")) == ["cnn.json", "cnn.safetensors"]
+
+
+def test_a_model_that_the_kit_does_not_train_is_refused(train):
+    done = train("resnet")
+    assert done.returncode == 2
+    assert done.stderr.decode() == "fmnist-edge: resnet: no such model; the kit trains cnn, cnn_bn, edge\n"

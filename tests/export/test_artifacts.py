@@ -1,0 +1,67 @@
+"""What is committed is what the project claims of it."""
+
+import json
+
+import pytest
+from fmnist_edge_export import manifest
+from fmnist_edge_export.record import load_model
+from fmnist_edge_export.verify import verify
+
+
+def record(root, name):
+    return json.loads((root / "artifacts" / name / f"{name}.json").read_text())
+
+
+def test_the_edge_folder_is_whole_and_answers_here_as_where_it_was_made(root):
+    report = verify(root / "artifacts/edge")
+    assert report.failures == ()
+    assert sum(check.name == "self-test" for check in report.checks) == 3
+
+
+def test_edge_is_as_good_as_claimed(root):
+    forms = manifest.read(root / "artifacts/edge").formats
+    assert forms.keys() == {"onnx", "onnx-int8", "torchscript"}
+    for name, form in forms.items():
+        measured = form["measured"]
+        assert all(check["ok"] for check in form["checks"])
+        assert measured["images"] == 10_000
+        assert measured["accuracy"]["reference"] >= 0.935
+        if name != "onnx-int8":
+            assert measured["dlogit_max"] <= 1e-4
+            assert measured["flips"] == []
+    int8 = forms["onnx-int8"]["measured"]
+    assert int8["accuracy"]["reference"] - int8["accuracy"]["file"] <= 0.001
+    assert len(int8["flips"]) <= 50
+    assert all(flip["gap"] < 0.10 for flip in int8["flips"])
+
+
+@pytest.mark.parametrize(("name", "least", "most"), [("cnn", 0.60, 0.75), ("cnn_bn", 0.80, 0.95)])
+def test_the_notebooks_nets_learned_what_the_notebook_says(root, name, least, most):
+    said = record(root, name)
+    curve = [epoch["watched_accuracy"] for epoch in said["curve"]]
+    assert len(curve) == 5
+    assert curve == sorted(curve)
+    assert least <= curve[-1] <= most
+    assert said["test_accuracy"] == curve[-1]
+    assert said["recipe"]["learning_rate"] == 1e-3
+
+
+@pytest.mark.parametrize("name", ["cnn", "cnn_bn", "edge"])
+def test_weights_record_and_card_belong_together(root, name):
+    _, loaded = load_model(root / "artifacts" / name / f"{name}.safetensors")
+    card = (root / "artifacts" / name / "README.md").read_text()
+    assert loaded.weights_sha256 in card
+    assert f"{loaded.test_accuracy:.2%}" in card
+    assert (root / "artifacts" / name / "curve.png").stat().st_size > 5000
+
+
+def test_no_choice_was_made_on_the_test_images(root):
+    said = record(root, "edge")
+    assert said["recipe"]["validation"] == 5000
+    assert any("Nothing was chosen on the test images" in note for note in said["notes"])
+
+
+def test_constraints_are_names_and_versions_alone(root):
+    lines = [line for line in (root / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert len(lines) > 10
+    assert all(line.count("==") == 1 and "/" not in line and "@" not in line for line in lines)

@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+from fmnist_edge_export.data import Dataset
+from fmnist_edge_export.evaluate import evaluate
+from fmnist_edge_runtime.classifier import Classifier
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    with Classifier() as classifier:
+        yield classifier
+
+
+def test_a_measurement_agrees_with_itself(classifier, sample):
+    heard = []
+    result = evaluate(classifier, sample, heard.append)
+    confusion = np.array(result.confusion)
+    assert sum(heard) == result.images == confusion.sum() == 1000
+    assert confusion.sum(axis=1).tolist() == [100] * 10
+    assert result.accuracy == pytest.approx(np.trace(confusion) / 1000)
+    assert 0.9 < result.accuracy < 1
+    assert 0 < result.nll < 0.4
+    assert 0 <= result.ece < 0.1
+
+
+def test_labels_that_are_all_wrong_score_nothing(classifier, sample):
+    given = classifier.probabilities(sample.images).argmax(axis=1)
+    result = evaluate(classifier, Dataset(sample.images, ((given + 1) % 10).astype(np.uint8)))
+    assert result.accuracy == 0
+    assert result.nll > 3
+
+
+def test_known_is_the_share_above_the_files_threshold(classifier, sample):
+    best = classifier.probabilities(sample.images).max(axis=1)
+    share = (best >= classifier.contract.unknown_threshold).mean()
+    assert evaluate(classifier, sample).known == pytest.approx(share)
