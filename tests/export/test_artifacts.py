@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from fmnist_edge_export import manifest
 from fmnist_edge_export.record import load_model
 from fmnist_edge_export.verify import verify

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from fmnist_edge_export.data import Dataset
 from fmnist_edge_export.evaluate import evaluate
 from fmnist_edge_runtime.classifier import Classifier
