@@ -50,7 +50,7 @@ def finish(run: Run, module: nn.Module, curve: list[Epoch], split: Split, test: 
         notes.append(
             f"Temperature and threshold were fitted on {run.recipe.validation:,} training images held out of training."
         )
-        notes.append("Nothing was chosen on the test images; they gave the final accuracy alone.")
+        notes.append("Nothing was chosen by the test images: they give the final accuracy, and the gate its verdict.")
     else:
         notes.append("The test images were watched after each epoch, as in the notebook; nothing was chosen by them.")
         notes.append("All training images were learned from, so there is no temperature and no threshold.")

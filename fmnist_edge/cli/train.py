@@ -1,5 +1,6 @@
 """``fmnist-edge train``."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Annotated
@@ -58,15 +59,11 @@ def train(
             quiet=quiet,
         )
 
+    bars = _EpochBars(recipe.epochs, quiet=quiet)
     try:
-        with progress(0, f"training {model}", quiet=quiet) as advance:
+        with bars:
             module, curve = train_network(
-                run,
-                parts,
-                checkpoint,
-                resume=resume,
-                on_batch=lambda epoch, batch, batches: advance(1),
-                on_epoch=report,
+                run, parts, checkpoint, resume=resume, on_batch=bars.on_batch, on_epoch=report
             )
     except KeyboardInterrupt:
         kept = f"{checkpoint} holds the last complete epoch; --resume goes on from it"
@@ -76,3 +73,19 @@ def train(
     save_model(folder, module, record)
     checkpoint.unlink()
     show(f"{folder / model}.safetensors: {record.test_accuracy:.2%} of the test images right")
+
+
+class _EpochBars(contextlib.ExitStack):
+    """A bar for each epoch in turn, so that the lines between them stay whole."""
+
+    def __init__(self, epochs: int, *, quiet: bool) -> None:
+        super().__init__()
+        self.epochs, self.quiet = epochs, quiet
+
+    def on_batch(self, epoch: int, batch: int, batches: int) -> None:
+        if batch == 1:
+            label = f"epoch {epoch}/{self.epochs}"
+            self.advance = self.enter_context(progress(batches, label, quiet=self.quiet))
+        self.advance(1)
+        if batch == batches:
+            self.close()

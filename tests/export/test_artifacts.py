@@ -56,10 +56,10 @@ def test_weights_record_and_card_belong_together(root, name):
     assert (root / "artifacts" / name / "curve.png").stat().st_size > 5000
 
 
-def test_no_choice_was_made_on_the_test_images(root):
+def test_no_choice_was_made_by_the_test_images(root):
     said = record(root, "edge")
     assert said["recipe"]["validation"] == 5000
-    assert any("Nothing was chosen on the test images" in note for note in said["notes"])
+    assert any("Nothing was chosen by the test images" in note for note in said["notes"])
 
 
 def test_constraints_are_names_and_versions_alone(root):

@@ -1,0 +1,182 @@
+"""One class to embed: alone, shared, forked, pickled, closed."""
+
+import io
+import os
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmnist_edge_runtime.bundled import bundled_model
+from fmnist_edge_runtime.classifier import Classifier, allowed_cores
+from fmnist_edge_runtime.errors import ImageError, ModelError
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    with Classifier() as classifier:
+        yield classifier
+
+
+def test_a_prediction_says_what_the_probabilities_say(classifier, sample):
+    rows = classifier.probabilities(sample.images[:40])
+    for image, row in zip(sample.images[:40], rows, strict=True):
+        prediction = classifier.predict(image)
+        assert prediction.index == row.argmax()
+        assert prediction.label == classifier.labels[prediction.index]
+        assert prediction.confidence == row.max()
+        assert prediction.probabilities == tuple(row.tolist())
+        assert prediction.known == (row.max() >= classifier.contract.unknown_threshold)
+
+
+def test_most_of_the_sample_is_right(classifier, sample):
+    assert (classifier.probabilities(sample.images).argmax(axis=1) == sample.labels).mean() > 0.9
+
+
+def test_no_images_give_no_rows(classifier):
+    empty = classifier.probabilities(np.zeros((0, 28, 28), np.uint8))
+    assert (empty.shape, empty.dtype) == ((0, 10), np.float32)
+
+
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 1000])
+def test_any_number_of_images_gives_the_same_rows(classifier, sample, count):
+    alone = np.concatenate([classifier.probabilities(sample.images[i : i + 1]) for i in range(count)])
+    np.testing.assert_allclose(classifier.probabilities(sample.images[:count]), alone, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((28, 28), np.uint8),
+        np.zeros((1, 28, 27), np.uint8),
+        np.zeros((1, 28, 28), np.float32),
+        np.zeros((1, 1, 28, 28), np.uint8),
+        [[0]],
+    ],
+)
+def test_other_arrays_are_refused(classifier, images):
+    with pytest.raises(ImageError, match=r"uint8 \[N, 28, 28\] is needed"):
+        classifier.probabilities(images)
+
+
+def test_views_that_are_not_contiguous_are_read_as_they_look(classifier, sample):
+    flipped = sample.images[:5, :, ::-1]
+    np.testing.assert_array_equal(classifier.probabilities(flipped), classifier.probabilities(flipped.copy()))
+
+
+def test_a_model_is_a_path_a_name_or_bytes(sample):
+    path = bundled_model()
+    answers = []
+    for model in (path, str(path), path.read_bytes(), None):
+        with Classifier(model) as classifier:
+            answers.append(classifier.predict(sample.images[0]))
+    assert len(set(answers)) == 1
+
+
+def test_many_pictures_are_answered_in_order(classifier, sample):
+    answers = list(classifier.predict_many(sample.images[:100]))
+    assert [answer.index for answer in answers] == classifier.probabilities(sample.images[:100]).argmax(axis=1).tolist()
+
+
+def test_no_pictures_give_no_answers(classifier):
+    assert list(classifier.predict_many([])) == []
+
+
+def test_many_pictures_are_read_as_they_are_asked_for(classifier, sample):
+    taken = 0
+
+    def source():
+        nonlocal taken
+        for _ in range(100_000):
+            taken += 1
+            yield sample.images[0]
+
+    answers = classifier.predict_many(source())
+    assert taken == 0
+    next(answers)
+    assert taken < 200
+    answers.close()
+
+
+def test_a_bad_picture_raises_in_its_turn_or_stands_in_its_place(classifier, sample):
+    images = [sample.images[0], b"words", sample.images[1]]
+    answers = classifier.predict_many(images)
+    assert next(answers).index == 9
+    with pytest.raises(ImageError):
+        next(answers)
+    first, error, last = classifier.predict_many(images, errors="return")
+    assert isinstance(error, ImageError)
+    assert (first, last) == (classifier.predict(images[0]), classifier.predict(images[2]))
+    with pytest.raises(ValueError, match="'raise' or 'return'"):
+        classifier.predict_many(images, errors="ignore")
+
+
+def test_threads_share_one_classifier(classifier, sample):
+    serial = [classifier.predict(image) for image in sample.images[:200]]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(classifier.predict, sample.images[:200])) == serial
+
+
+def test_a_pickled_classifier_answers_in_another_process(classifier, sample):
+    copy = pickle.loads(pickle.dumps(classifier))
+    assert copy.predict(sample.images[7]) == classifier.predict(sample.images[7])
+    code = "import pickle, sys; c, i = pickle.load(sys.stdin.buffer); print(c.predict(i).label)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=pickle.dumps((classifier, sample.images[0])),
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.decode().strip() == "Ankle boot"
+
+
+if hasattr(os, "fork"):
+
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+    @pytest.mark.parametrize("threads", [1, 2])
+    def test_a_child_after_fork_answers(sample, threads):
+        with Classifier(threads=threads) as classifier:
+            wanted = classifier.predict(sample.images[0]).label
+            reader, writer = os.pipe()
+            if not (child := os.fork()):
+                os.write(writer, classifier.predict(sample.images[0]).label.encode())
+                os._exit(0)
+            os.close(writer)
+            assert os.waitpid(child, 0)[1] == 0
+            with os.fdopen(reader, "rb") as pipe:
+                assert pipe.read().decode() == wanted
+            assert classifier.predict(sample.images[0]).label == wanted
+
+
+def test_a_closed_classifier_says_so(sample):
+    classifier = Classifier()
+    classifier.close()
+    classifier.close()
+    with pytest.raises(ModelError, match="is closed; make a new one"):
+        classifier.predict(sample.images[0])
+    with pytest.raises(ModelError, match="is closed"):
+        pickle.loads(pickle.dumps(classifier)).predict(sample.images[0])
+
+
+def test_at_least_one_thread_is_needed():
+    with pytest.raises(ValueError, match="at least 1"):
+        Classifier(threads=0)
+
+
+def test_a_name_for_people(classifier):
+    assert repr(classifier).startswith("<Classifier edge onnx-int8, 10 labels, from ")
+
+
+def test_a_file_that_was_opened_is_read_from_where_it_stands(classifier, sample):
+    buffer = io.BytesIO()
+    Image.fromarray(sample.images[0]).save(buffer, "PNG")
+    buffer.seek(0)
+    assert classifier.predict(buffer).label == "Ankle boot"
+
+
+def test_cores_are_counted_by_what_this_process_may_use():
+    assert 1 <= allowed_cores() <= (os.cpu_count() or 1)

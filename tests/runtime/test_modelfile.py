@@ -1,0 +1,221 @@
+"""A file is opened only if every byte is the one that was sealed; nothing is run before that is known."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from fmnist_edge_runtime import contract, modelfile, selftest, session
+from fmnist_edge_runtime.bundled import bundled_model
+from fmnist_edge_runtime.classifier import Classifier
+from fmnist_edge_runtime.errors import ModelError
+from fmnist_edge_runtime.modelfile import read, seal
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    return bundled_model().read_bytes()
+
+
+@pytest.fixture(scope="module")
+def graph(bundled):
+    """The bundled file without its contract."""
+    model = onnx.load_model_from_string(bundled)
+    del model.metadata_props[:]
+    return model.SerializeToString(deterministic=True)
+
+
+@pytest.fixture
+def metadata(bundled):
+    return json.loads(onnx.load_model_from_string(bundled).metadata_props[0].value)
+
+
+@pytest.fixture(autouse=True)
+def no_session_for_refused_files(monkeypatch, request):
+    if "allows_sessions" not in request.keywords:
+        monkeypatch.setattr(session, "create", lambda *_: pytest.fail("a session was created"))
+
+
+def refused(content, words):
+    with pytest.raises(ModelError, match=words) as caught:
+        Classifier(content)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_sealed_opens(graph, metadata):
+    opened = read(seal(graph, metadata))
+    assert opened.contract.labels[9] == "Ankle boot"
+    assert opened.contract.raw["provenance"]["licence"] == "MIT"
+
+
+def test_a_file_without_our_entry_is_not_one_of_ours(graph):
+    refused(graph, "no fmnist_edge metadata, so it is not a model of this kit")
+
+
+def test_an_unknown_schema_version_is_refused(graph, metadata):
+    refused(seal(graph, metadata | {"schema_version": 2}), "schema_version is 2, this runtime knows 1")
+
+
+def test_another_models_metadata_is_refused(graph, bundled):
+    entry = bundled[len(graph) :]
+    other = onnx.load_model_from_string(graph)
+    other.producer_name = "someone else"
+    refused(other.SerializeToString(deterministic=True) + entry, "its graph is damaged, or another model's")
+
+
+def test_anything_behind_the_metadata_is_refused(bundled):
+    refused(bundled + b"\x08\x0a", "not the last thing in the file")
+    refused(bundled + b"junk", "refused|not an ONNX model")
+
+
+def test_two_entries_are_refused(graph, metadata):
+    refused(seal(seal(graph, metadata), metadata), "refused")
+
+
+@pytest.mark.parametrize("content", [b"", b"just words", b"\x0a\xff\xff\xff\xff\x0f", bytes(100), b"\xff" * 100])
+def test_what_is_no_model_is_refused(content):
+    refused(content, "not an ONNX model|not a model of this kit")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ModelError, match=r"missing\.onnx: cannot be read"):
+        Classifier(tmp_path / "missing.onnx")
+    with pytest.raises(ModelError, match="cannot be read"):
+        Classifier(tmp_path)
+
+
+def test_a_file_is_read_no_further_than_its_limit(tmp_path, monkeypatch, bundled):
+    (tmp_path / "large.onnx").write_bytes(bundled)
+    monkeypatch.setattr(modelfile, "MOST_BYTES", 1000)
+    with pytest.raises(ModelError, match="larger than"):
+        Classifier(tmp_path / "large.onnx")
+
+
+def external():
+    tensor = numpy_helper.from_array(np.zeros(3, np.float32), "weights")
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/hostname")
+    return tensor
+
+
+def nested():
+    inner = helper.make_graph([helper.make_node("Identity", ["weights"], ["y"])], "inner", [], [], [external()])
+    return [helper.make_node("If", ["condition"], ["z"], then_branch=inner, else_branch=inner)], []
+
+
+def in_a_constant():
+    return [helper.make_node("Constant", [], ["z"], value=external())], []
+
+
+def in_the_graph():
+    return [helper.make_node("Identity", ["weights"], ["z"])], [external()]
+
+
+@pytest.mark.parametrize("where", [in_the_graph, in_a_constant, nested])
+def test_weights_in_another_file_are_refused_wherever_they_hide(metadata, where):
+    nodes, initializers = where()
+    model = helper.make_model(helper.make_graph(nodes, "g", [], [], initializers))
+    refused(seal(model.SerializeToString(), metadata), "keeps weights in another file")
+
+
+def test_a_flipped_bit_anywhere_is_refused(bundled):
+    positions = np.random.default_rng(0).integers(0, len(bundled) * 8, 400).tolist()
+    entry = bundled.rindex(b"fmnist_edge", 0, bundled.index(b'{"architecture"'))
+    positions += [8 * (entry - 6 + byte) + bit for byte in range(24) for bit in range(8)]  # tags, lengths and the key
+    for position in positions:
+        damaged = bytearray(bundled)
+        damaged[position // 8] ^= 1 << position % 8
+        refused(bytes(damaged), "refused|not an ONNX model|not a model of this kit")
+
+
+@pytest.mark.parametrize("end", [10, 1000, 100_000, -1])
+def test_a_truncated_file_is_refused(bundled, end):
+    refused(bundled[:end], "refused|not an ONNX model|not a model of this kit")
+
+
+def changed(metadata, path, value):
+    *folders, last = path
+    place = metadata
+    for folder in folders:
+        place = place[folder]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return metadata
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["labels"], ...),
+        (["labels"], []),
+        (["labels"], ["a", "a"]),
+        (["labels"], [1, 2]),
+        (["labels"], "ab"),
+        (["input", "height"], 0),
+        (["input", "width"], 28.5),
+        (["input", "height"], True),
+        (["input", "picture_reader"], 99),
+        (["input"], None),
+        (["temperature"], 0),
+        (["temperature"], "1"),
+        (["unknown", "score"], "guess"),
+        (["unknown", "threshold"], None),
+        (["self_test", "images"], "not base64"),
+        (["self_test", "images"], ""),
+        (["self_test", "file_logits"], [[1.0]]),
+        (["self_test", "reference_tolerance"], True),
+        (["self_test"], ...),
+        (["weights_sha256"], ...),
+    ],
+)
+def test_metadata_that_cannot_be_is_refused(graph, metadata, path, value):
+    refused(seal(graph, changed(metadata, path, value)), "its metadata is incomplete")
+
+
+def entry_of(metadata, digest="0" * 64):
+    return contract.encode(metadata, digest)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda entry: entry.replace(b'":', b'": ', 1),
+        lambda entry: entry.replace(b"1.0", b"NaN", 1),
+        lambda entry: b"[" + entry + b"]",
+        lambda entry: b"[" * 100_000,
+        lambda entry: b"\xff" + entry,
+        lambda entry: entry + b" " * contract._MOST_BYTES,
+    ],
+)
+def test_metadata_in_any_other_form_is_refused(metadata, change):
+    entry = entry_of(metadata)
+    assert contract.decode(entry, "0" * 64).labels
+    with pytest.raises(contract.ContractError):
+        contract.decode(change(entry), "0" * 64)
+
+
+@pytest.mark.allows_sessions
+def test_the_self_test_holds_here_and_fails_where_it_should(graph, metadata):
+    with Classifier(seal(graph, metadata)) as classifier:
+        assert selftest.replay(classifier).ok
+    metadata["self_test"]["file_logits"][0][0] += 1
+    with Classifier(seal(graph, metadata)) as classifier:
+        replay = selftest.replay(classifier)
+        assert not replay.ok
+        assert replay.from_file == pytest.approx(1, abs=0.1)
+    logits = np.full((4, 10), np.nan, np.float32)
+    assert not selftest.compare(read(seal(graph, metadata)).contract, logits).ok
+
+
+@pytest.mark.allows_sessions
+def test_inputs_and_outputs_must_be_those_of_the_metadata(graph, metadata):
+    metadata["labels"] = metadata["labels"][:9]
+    for rows in ("file_logits", "reference_logits"):
+        metadata["self_test"][rows] = [row[:9] for row in metadata["self_test"][rows]]
+    with pytest.raises(ModelError, match="its inputs and outputs are not those of its metadata"):
+        Classifier(seal(graph, metadata))

@@ -1,0 +1,234 @@
+"""Any picture, as people have them, becomes the array that the network takes: in one way, everywhere."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fmnist_edge_runtime import picture
+from fmnist_edge_runtime.errors import ImageError
+from fmnist_edge_runtime.picture import read_picture
+
+MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "I;16", "F"]
+relaxed = settings(deadline=None, max_examples=60)
+
+
+def read(source):
+    return read_picture(source, 28, 28)
+
+
+def png(image):
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@st.composite
+def images(draw):
+    width, height = draw(st.integers(1, 90)), draw(st.integers(1, 90))
+    mode = draw(st.sampled_from(MODES))
+    pixels = np.random.default_rng(draw(st.integers(0, 1000))).integers(0, 256, (height, width, 3), np.uint8)
+    colour = Image.fromarray(pixels)
+    return Image.fromarray(pixels[..., 0].astype(np.uint16) * 257) if mode == "I;16" else colour.convert(mode)
+
+
+@relaxed
+@given(images())
+def test_any_size_and_mode_becomes_28_by_28(image):
+    array = read(image)
+    assert (array.shape, array.dtype) == ((28, 28), np.uint8)
+
+
+@relaxed
+@given(images())
+def test_the_longest_side_fills_the_frame_and_the_rest_is_black(image):
+    white = Image.new("L", image.size, 255)
+    array = read(white)
+    scale = min(28 / image.width, 28 / image.height)
+    width, height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    top, left = (28 - height + 1) // 2, (28 - width + 1) // 2
+    expected = np.zeros((28, 28), np.uint8)
+    expected[top : top + height, left : left + width] = 255
+    assert np.array_equal(array, expected)
+    assert 28 in (width, height)
+
+
+def test_a_picture_of_the_right_size_keeps_every_pixel(sample):
+    for image in sample.images[:50]:
+        assert np.array_equal(read(png(Image.fromarray(image))), image)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 10])
+def test_an_exact_enlargement_comes_back_exactly(sample, factor):
+    for image in sample.images[:20]:
+        large = Image.fromarray(image).resize((28 * factor, 28 * factor), Image.Resampling.NEAREST)
+        assert np.array_equal(read(large), image)
+
+
+def test_every_kind_of_source_gives_the_same(sample, tmp_path):
+    image = Image.fromarray(sample.images[3]).resize((50, 40))
+    content = png(image)
+    path = tmp_path / "it.png"
+    path.write_bytes(content)
+    wanted = read(image)
+    for source in (path, str(path), content, bytearray(content), io.BytesIO(content), np.asarray(image)):
+        assert np.array_equal(read(source), wanted)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_turned_as_its_tag_says(orientation):
+    upright = Image.fromarray(np.arange(28 * 28, dtype=np.int64).reshape(28, 28).astype(np.uint8))
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # PIL's transpositions that a camera has to have applied
+    stored = upright.transpose(Image.Transpose(undo[orientation])) if orientation in undo else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    stored.save(buffer, "PNG", exif=exif)
+    assert np.array_equal(read(buffer.getvalue()), np.asarray(upright))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_black(mode):
+    image = Image.new("RGBA", (28, 28), (255, 255, 255, 0))
+    image.paste((200, 200, 200, 255), (4, 4, 24, 24))
+    content = png(image.quantize() if mode == "P" else image.convert(mode))
+    array = read(content)
+    assert array[0, 0] == 0
+    assert array[14, 14] == 200
+
+
+def test_a_transparent_colour_is_black_too():
+    image = Image.new("RGB", (28, 28), (255, 0, 255))
+    image.putpixel((5, 5), (255, 255, 255))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", transparency=(255, 0, 255))
+    array = read(buffer.getvalue())
+    assert (array[0, 0], array[5, 5]) == (0, 255)
+
+
+def test_sixteen_bits_become_eight():
+    deep = np.linspace(0, 65535, 784).astype(np.uint16).reshape(28, 28)
+    assert np.array_equal(read(png(Image.fromarray(deep))), np.round(deep / 257).astype(np.uint8))
+
+
+@pytest.mark.parametrize("largest", [1.0, 255.0])
+def test_floats_count_from_0_to_1_or_to_255(largest):
+    values = np.linspace(0, largest, 784, dtype=np.float32).reshape(28, 28)
+    array = read(Image.fromarray(values))
+    assert (array.min(), array.max()) == (0, 255)
+
+
+@pytest.mark.parametrize("values", [[np.nan] * 4, [-1, 0, 0, 1], [0, 0, 0, 256], [np.inf, 0, 0, 0]])
+def test_floats_that_mean_nothing_are_refused(values):
+    with pytest.raises(ImageError, match=r"float pixels from .*; scale them to 0 to 1 or to 0 to 255"):
+        read(Image.fromarray(np.array(values, np.float32).reshape(2, 2)))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 10000), (10000, 1)])
+def test_extreme_shapes_are_read(size):
+    assert read(Image.new("RGB", size, "white")).max() == 255
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "the file is empty"),
+        (b"just words", "not an image, or none that can be read; PNG, JPEG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+        (b"\x89PNG\r\n\x1a\n", "not an image"),
+        (b"BM" + bytes(60), "not an image|damaged"),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_one_line(content, words):
+    with pytest.raises(ImageError, match=words) as caught:
+        read(content)
+    assert "\n" not in str(caught.value)
+
+
+def test_paths_that_cannot_be_read_are_named(tmp_path):
+    for path in (tmp_path / "missing.png", tmp_path, "zero\0byte.png"):
+        with pytest.raises(ImageError, match="cannot be read") as caught:
+            read(path)
+        assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (np.zeros((28, 28)), r"float64 \[28, 28\]: not uint8"),
+        (np.zeros((2, 28, 28), np.uint8), r"not \[H, W\]"),
+        (np.zeros((0, 28), np.uint8), "has no pixels"),
+        (io.StringIO("text"), "opened as text"),
+        (17, "a int is no picture"),
+        (None, "a NoneType is no picture"),
+    ],
+)
+def test_other_things_are_refused_with_what_to_give_instead(source, words):
+    with pytest.raises(ImageError, match=words):
+        read(source)
+
+
+def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch):
+    content = png(Image.new("L", (300, 300)))
+    monkeypatch.setattr(picture, "MOST_PIXELS", 80_000)
+    monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match="300 x 300 is more than 80,000 pixels; make it smaller"):
+        read(content)
+
+
+def test_a_file_is_read_no_further_than_its_limit(monkeypatch):
+    monkeypatch.setattr(picture, "MOST_FILE_BYTES", 1000)
+    asked = []
+
+    class Endless:
+        def read(self, count):
+            asked.append(count)
+            return bytes(count)
+
+    with pytest.raises(ImageError, match="larger than"):
+        read(Endless())
+    assert asked == [1001]
+
+
+def saved(kind):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+# Pillow warns of some damage; the warning is of no matter, and the answer or the error is.
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM"])
+def test_damage_gives_an_answer_or_an_image_error_and_nothing_else(kind):
+    content = saved(kind)
+    rng = np.random.default_rng(1)
+    cases = [content[:end] for end in np.linspace(0, len(content) - 1, 60).astype(int)]
+    for position in rng.integers(0, len(content) * 8, 120):
+        damaged = bytearray(content)
+        damaged[position // 8] ^= 1 << position % 8
+        cases.append(bytes(damaged))
+    refused = 0
+    for case in cases:
+        try:
+            assert read(case).shape == (28, 28)
+        except ImageError as error:
+            refused += 1
+            assert "\n" not in str(error)  # noqa: PT017 - both outcomes are right
+    assert refused >= 30, "a truncated picture is refused, not guessed at"
+
+
+@relaxed
+@given(
+    st.sampled_from([b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"\xff\xd8\xff\xe0", b"GIF89a", b"II*\0", b"RIFF", b"P5\n"]),
+    st.binary(),
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_header_followed_by_anything_is_refused_or_read(header, rest):
+    try:
+        assert read(header + rest).shape == (28, 28)
+    except ImageError as error:
+        assert str(error)  # noqa: PT017 - both outcomes are right
