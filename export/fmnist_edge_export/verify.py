@@ -27,7 +27,7 @@ def verify(path: str | Path) -> Report:
         MissingExtraError: a TorchScript file alone was given, and torch is not installed.
     """
     path = Path(path)
-    recover(path)
+    recover(path.resolve())
     if path.is_dir():
         return Report(tuple(_folder_checks(path)))
     if not path.exists():

@@ -39,15 +39,20 @@ def one_line_errors(command: Command) -> Command:
             complain("interrupted")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            # Whoever read the results has closed the pipe. What is still buffered goes nowhere, without a complaint.
-            with contextlib.suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_output()  # whoever read the results has closed the pipe, and wants no more
             raise typer.Exit(0) from None
         except OSError as error:
+            _discard_output()
             complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
             raise typer.Exit(FAILED) from None
 
     return wrapped  # type: ignore[return-value]  # the same parameters, by functools.wraps
+
+
+def _discard_output() -> None:
+    """Send what is still buffered nowhere; else Python would try to write it again at its end, and complain."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(message: str) -> None:

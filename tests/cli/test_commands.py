@@ -60,6 +60,11 @@ def test_verify_a_whole_folder(invoke, artifacts):
     assert done.stdout.count("self-test") == 3
 
 
+def test_verify_the_folder_one_stands_in(run, artifacts):
+    done = run("verify", ".", cwd=artifacts / "edge")
+    assert done.returncode == 0, done.stdout.decode()
+
+
 def test_verify_names_what_is_wrong(invoke, artifacts):
     folder = artifacts / "edge"
     content = bytearray((folder / "edge.onnx").read_bytes())

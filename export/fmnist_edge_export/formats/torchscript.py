@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from fmnist_edge_export.formats.torchscript_file import archive_of
 from fmnist_edge_runtime.session import Floats, Images
 
+# Source paths and lines, and an identifier that torch derives from them.
+_OF_THIS_MACHINE = (".debug_pkl", "/.data/serialization_id")
+
 
 class Contracted(nn.Module):
     """The signature of the contract around a network that maps pixels 0 to 1 to logits."""
@@ -39,7 +42,7 @@ def trace(contracted: nn.Module, height: int, width: int) -> bytes:
         frozen = torch.jit.freeze(torch.jit.trace(contracted.eval(), example, check_trace=False))
         torch.jit.save(frozen, buffer)
     with zipfile.ZipFile(buffer) as archive:
-        members = {name: archive.read(name) for name in archive.namelist() if not name.endswith(".debug_pkl")}
+        members = {name: archive.read(name) for name in archive.namelist() if not name.endswith(_OF_THIS_MACHINE)}
     return archive_of(members)
 
 

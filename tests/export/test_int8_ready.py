@@ -1,0 +1,48 @@
+import pytest
+import torch
+from torch import nn
+
+from fmnist_edge_export.int8_ready import equalise, make_ready_for_int8
+from fmnist_edge_export.models.edge import Edge
+
+
+@pytest.fixture
+def edge():
+    """An untrained net whose channels differ much in range, as those of a trained one do."""
+    torch.manual_seed(0)
+    net = Edge().eval()
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight, 0.05, 3)
+            nn.init.uniform_(layer.bias, 0.1, 1)
+    return net
+
+
+@pytest.fixture
+def pixels():
+    return torch.rand(16, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+
+
+def stem_ranges(net, pixels):
+    return net.stem(pixels).relu().amax(dim=(0, 2, 3))
+
+
+@torch.no_grad()
+def test_evening_out_channels_changes_ranges_but_not_answers(edge, pixels):
+    before, answers = stem_ranges(edge, pixels), edge(pixels)
+    equalise(edge, pixels)
+    after = stem_ranges(edge, pixels)
+    torch.testing.assert_close(edge(pixels), answers, rtol=1e-4, atol=1e-4)
+    assert after.max() / after.min() < 0.6 * before.max() / before.min()
+
+
+@torch.no_grad()
+def test_a_net_made_ready_has_weights_that_int8_holds_exactly(edge, pixels):
+    answers = edge(pixels)
+    make_ready_for_int8(edge, pixels)
+    for layer in edge.modules():
+        if isinstance(layer, nn.Conv2d):
+            steps = layer.weight / layer.weight.abs().amax(dim=(1, 2, 3), keepdim=True) * 127
+            torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-3)
+    difference = (edge(pixels) - answers).abs().max() / answers.std()
+    assert 0 < difference < 0.5
