@@ -10,7 +10,8 @@ import numpy as np
 
 from fmnist_edge_export import manifest
 from fmnist_edge_export.card import write_card
-from fmnist_edge_export.files import write_atomically
+from fmnist_edge_export.data import Images
+from fmnist_edge_export.files import sha256_of, write_atomically
 from fmnist_edge_export.folder import recover, refuse_unless_replaceable, staging, swap
 from fmnist_edge_export.formats.registry import FORMATS, Format
 from fmnist_edge_export.proof.gate import ask_reference, prove
@@ -96,14 +97,22 @@ def sealed(form: Format, source: Source, probes: Probes, truth: Truth) -> tuple[
     kept = source.record.self_test
     reference = _kept_or_new(kept.get("reference"), truth.self_test, REFERENCE_TOLERANCE)
     provisional = _seal(form, graph, source, probes, reference, reference)
-    try:
-        answered, _ = form.open(provisional)[1](probes.self_test)
-    except Exception:  # a file that cannot be run fails its proof, which says why
-        log.debug("%s did not run its self-test", form.name, exc_info=True)
+    answered = _answers(form, provisional, probes.self_test)
+    if answered is None:
         answered = truth.self_test
     own = _kept_or_new(kept.get(form.name), answered, form.bounds.self_test(reference, answered)[1])
     logits = {"reference": as_lists(reference), form.name: as_lists(own)}
     return _seal(form, graph, source, probes, reference, own), logits
+
+
+def _answers(form: Format, content: bytes, images: Images) -> np.ndarray | None:
+    """Return a file's logits; None if it gives none that can be recorded: then its proof fails, and says why."""
+    try:
+        logits, _ = form.open(content)[1](images)
+    except Exception:  # an engine may raise what it likes
+        log.debug("%s did not run its self-test", form.name, exc_info=True)
+        return None
+    return logits if np.isfinite(logits).all() else None
 
 
 def _seal(form: Format, graph: bytes, source: Source, probes: Probes, reference: np.ndarray, own: np.ndarray) -> bytes:
@@ -127,12 +136,16 @@ def _carry_over(source: Source, target: Path, new: Path, others: Sequence[Format
         if not file.is_file():
             continue
         try:
-            known = manifest.read(target).formats[form.name]
+            known = manifest.read(target)
+            measured, of_file = known.formats[form.name], known.files[file.name]
             contract, _ = form.open(file.read_bytes())
         except (FmnistEdgeError, KeyError) as error:
             log.warning("%s is dropped: %s", file.name, error)
             continue
         record = source.record
+        if of_file.get("sha256") != sha256_of(file):
+            log.warning("%s is dropped: it is not the file that was proven", file.name)
+            continue
         same = (contract.weights_sha256, contract.labels, contract.temperature, contract.unknown_threshold)
         if same != (record.weights_sha256, record.labels, record.temperature, record.unknown_threshold):
             log.warning(
@@ -140,7 +153,7 @@ def _carry_over(source: Source, target: Path, new: Path, others: Sequence[Format
             )
             continue
         shutil.copy2(file, new / file.name)
-        carried[form.name] = known
+        carried[form.name] = measured
     return carried
 
 

@@ -76,7 +76,7 @@ def _report(name: str, answer: "Prediction | ImageError", top: int, jsonl: bool)
     from fmnist_edge_runtime.errors import ImageError
 
     if isinstance(answer, ImageError):
-        reason = str(answer).removeprefix(f"{Path(name)}: ")
+        reason = str(answer).removeprefix(f"{Path(name)}: ").removeprefix("the picture given as a file: ")
         if name != STDIN and Path(name).is_dir():
             reason = "a folder without pictures; -r also looks into the folders below it"
         if jsonl:

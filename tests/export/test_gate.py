@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from fmnist_edge_export.calibration import softmax
+from fmnist_edge_export.formats.registry import FORMATS
+from fmnist_edge_export.proof.gate import prove
 from fmnist_edge_export.proof.measure import Accuracy, Flip, Measurement, Truth, measure
 from fmnist_edge_export.proof.probes import make_probes
 from fmnist_edge_export.proof.report import Check, Report
@@ -141,6 +143,14 @@ def test_nan_anywhere_is_a_failure(asked):
         return logits, softmax(logits / 2)
 
     assert "logits" in failed(measured_of(run, asked), FLOAT)
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"\x08\x0a"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_file_that_is_none_fails_its_proof_and_breaks_nothing(sources, probes, truths, form, content):
+    proof = prove(FORMATS[form], content, sources["edge"], probes, truths["edge"])
+    assert [check.name for check in proof.checks if not check.ok] == ["structure", "runs"]
+    assert proof.measured is None
 
 
 def test_a_report_is_true_only_when_every_check_holds():

@@ -52,9 +52,18 @@ def test_forms_not_asked_for_are_carried_over(sources, probes, target):
 def test_forms_of_other_weights_are_dropped_with_a_word(sources, probes, target, caplog):
     record = replace(sources["edge"].record, weights_sha256="0" * 64)
     export(replace(sources["edge"], record=record), target, [FORMATS["onnx"]], probes)
-    assert "edge.int8.onnx is dropped: it is of other weights" in caplog.text.replace("was made from", "is of")
+    assert "edge.int8.onnx is dropped: it was made from other weights" in caplog.text
     assert not (target / "edge.int8.onnx").exists()
     assert not (target / "edge.torchscript.pt").exists()
+
+
+def test_a_form_that_is_not_the_proven_file_is_dropped(sources, probes, target, caplog):
+    known = json.loads((target / "manifest.json").read_text())
+    known["files"]["edge.int8.onnx"]["sha256"] = "0" * 64
+    (target / "manifest.json").write_text(json.dumps(known))
+    export(sources["edge"], target, [FORMATS["onnx"]], probes)
+    assert "edge.int8.onnx is dropped: it is not the file that was proven" in caplog.text
+    assert not (target / "edge.int8.onnx").exists()
 
 
 def test_a_damaged_form_is_dropped_with_a_word(sources, probes, target, caplog):

@@ -27,7 +27,7 @@ def ask_reference(source: Source, probes: Probes) -> Truth:
 
 def prove(form: Format, content: bytes, source: Source, probes: Probes, truth: Truth) -> Proof:
     """Measure a finished file against the reference and judge it. A file that breaks fails; it stops nothing."""
-    problems = form.problems(content, source)
+    problems = _problems(form, content, source)
     structure = Check(form.name, "structure", not problems, "; ".join(problems) or "sound, one file, dynamic batch")
     try:
         contract, run = form.open(content)
@@ -35,8 +35,7 @@ def prove(form: Format, content: bytes, source: Source, probes: Probes, truth: T
         measured = measure(run, probes, truth, record.labels, record.temperature)
         replayed = selftest.compare(contract, run(selftest.images(contract))[0])
     except Exception as error:  # a file that cannot be run may raise what its engine likes
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        return Proof((structure, Check(form.name, "runs", False, reason)), None)
+        return Proof((structure, Check(form.name, "runs", False, _reason(error))), None)
     checks = [
         structure,
         *judge(form.name, measured, form.bounds),
@@ -44,3 +43,14 @@ def prove(form: Format, content: bytes, source: Source, probes: Probes, truth: T
         self_test_check(form.name, replayed),
     ]
     return Proof(tuple(checks), measured)
+
+
+def _problems(form: Format, content: bytes, source: Source) -> list[str]:
+    try:
+        return form.problems(content, source)
+    except Exception as error:  # a file may be broken in ways that its inspection did not expect
+        return [f"cannot be inspected: {_reason(error)}"]
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -51,7 +51,7 @@ def quantisation_problems(content: bytes, ranges: Ranges) -> list[str]:
             continue
         value_name = scale_name.removesuffix("_scale")
         low, high = min(ranges[value_name][0], 0.0), max(ranges[value_name][1], 0.0)
-        right_scale = (high - low) / 255
+        right_scale = (high - low) / 255 or 1.0  # a tensor that is always 0 may have any scale
         right_zero = round(-low / right_scale)
         if not np.allclose(scale, right_scale, rtol=1e-5):
             problems.append(f"{scale_name}: {float(scale):g} where {right_scale:g} is right")
