@@ -10,7 +10,7 @@ from fmnist_edge_export.calibration import (
 )
 
 
-def drawn(temperature, count=20000):
+def drawn(temperature, count=6000):
     """Logits and labels drawn so that softmax(logits / temperature) is exactly right."""
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 3, (count, 5))
@@ -21,7 +21,7 @@ def drawn(temperature, count=20000):
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
 def test_the_temperature_that_made_the_labels_is_found(temperature):
     logits, labels = drawn(temperature)
-    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.05)
+    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.1)
 
 
 def test_softmax_survives_large_logits():
@@ -34,7 +34,7 @@ def test_the_likelihood_of_even_odds():
 
 def test_right_probabilities_have_little_calibration_error_and_wrong_ones_much():
     logits, labels = drawn(1.0)
-    assert calibration_error(softmax(logits), labels) < 0.02
+    assert calibration_error(softmax(logits), labels) < 0.03
     assert calibration_error(softmax(logits * 4), labels) > 0.1
 
 

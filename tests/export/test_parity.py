@@ -26,12 +26,17 @@ def test_a_form_answers_as_the_bare_module(sources, probes, truths, model, form)
         assert proof.measured.flips == ()
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_the_committed_edge_files_pass_on_all_test_images(root, sources, test_images, sample, form):
-    source = sources["edge"]
+@pytest.fixture(scope="module")
+def everything(sources, test_images, sample):
+    """Probes of all 10,000 test images, and what the bare module answers to them."""
     probes = make_probes(test_images.images, test_images.labels, "the 10,000 test images", sample.images)
+    return probes, ask_reference(sources["edge"], probes)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_committed_edge_files_pass_on_all_test_images(root, sources, everything, form):
     content = (root / "artifacts" / "edge" / FORMATS[form].file_name("edge")).read_bytes()
-    proof = prove(FORMATS[form], content, source, probes, ask_reference(source, probes))
+    proof = prove(FORMATS[form], content, sources["edge"], *everything)
     assert [check for check in proof.checks if not check.ok] == []
     assert proof.measured.accuracy.reference >= 0.935
     assert proof.measured.accuracy.reference - proof.measured.accuracy.file <= 0.001
