@@ -8,10 +8,9 @@ from fmnist_edge_export.files import sha256_of
 from fmnist_edge_export.folder import recover
 from fmnist_edge_export.formats import torchscript_file
 from fmnist_edge_export.proof.report import Check, Report, self_test_check
-from fmnist_edge_runtime import selftest
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import FmnistEdgeError, MissingExtraError, ModelError
-from fmnist_edge_runtime.selftest import Replay
+from fmnist_edge_runtime.selftest import Replay, replay
 
 _TORCHSCRIPT = ".pt"
 _MODELS = (".onnx", _TORCHSCRIPT)
@@ -72,7 +71,7 @@ def _file_checks(path: Path, subject: str) -> list[Check]:
 
 def _replay_onnx(path: Path) -> Replay:
     with Classifier(path) as classifier:
-        return selftest.replay(classifier)
+        return classifier.self_test()
 
 
 def _replay_torchscript(path: Path) -> Replay:
@@ -81,7 +80,6 @@ def _replay_torchscript(path: Path) -> Replay:
     with needs_export_extra(f"replaying {path.name}"):
         from fmnist_edge_export.formats import torchscript
     try:
-        logits, _ = torchscript.load(content)(selftest.images(contract))
+        return replay(contract, torchscript.load(content))
     except RuntimeError as error:
         raise ModelError(f"{path}: torch cannot run it ({str(error).splitlines()[0]}); export it again") from error
-    return selftest.compare(contract, logits)

@@ -1,10 +1,10 @@
 """Replaying the self-test that a model file carries, on this machine."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.contract import Contract
 from fmnist_edge_runtime.session import Floats, Images
 
@@ -24,19 +24,10 @@ class Replay:
         return self.from_reference <= self.reference_tolerance and self.from_file <= self.file_tolerance
 
 
-def replay(classifier: Classifier) -> Replay:
+def replay(contract: Contract, run: Callable[[Images], tuple[Floats, Floats]]) -> Replay:
     """Run a model's self-test images and compare the logits with both recorded sets."""
-    return compare(classifier.contract, classifier.scores(images(classifier.contract))[0])
-
-
-def images(contract: Contract) -> Images:
-    """Return the self-test images, uint8 ``[n, height, width]``."""
-    return np.frombuffer(contract.self_test.images, np.uint8).reshape(-1, contract.height, contract.width)
-
-
-def compare(contract: Contract, logits: Floats) -> Replay:
-    """Compare ``logits`` ``[n, K]`` with those recorded."""
     test = contract.self_test
+    logits, _ = run(np.frombuffer(test.images, np.uint8).reshape(-1, contract.height, contract.width))
 
     def difference(recorded: tuple[tuple[float, ...], ...]) -> float:
         return float(np.abs(logits - np.array(recorded, np.float32)).max())
