@@ -11,7 +11,7 @@ from fmnist_edge_export.data import Dataset
 from fmnist_edge_export.files import sha256_of_bytes
 from fmnist_edge_export.formats.quantise import CALIBRATION_IMAGES, PERCENTILE, calibrate, calibration_images
 from fmnist_edge_export.int8_ready import make_ready_for_int8
-from fmnist_edge_export.models.edge import Edge
+from fmnist_edge_export.models.residual import ResidualNet
 from fmnist_edge_export.progress import Epoch, Run
 from fmnist_edge_export.proof.reference import reference_logits
 from fmnist_edge_export.record import Record, tool_versions, weights_of
@@ -22,7 +22,7 @@ from fmnist_edge_export.train import Split, accuracy, scaled
 def finish(run: Run, module: nn.Module, curve: list[Epoch], split: Split, test: Dataset) -> Record:
     """Return the record of a network that was trained on ``split``; the test images give its final accuracy alone."""
     images = calibration_images(split.learn.images)
-    if isinstance(module, Edge):
+    if isinstance(module, ResidualNet):
         make_ready_for_int8(module, scaled(torch.from_numpy(images).unsqueeze(1)))
     weights = weights_of(module)
     record = Record(
@@ -34,6 +34,7 @@ def finish(run: Run, module: nn.Module, curve: list[Epoch], split: Split, test: 
         weights_sha256=sha256_of_bytes(weights),
         recipe=asdict(run.recipe),
         seed=run.seed,
+        teachers=run.teachers,
         curve=[asdict(epoch) for epoch in curve],
         dataset=data.digests(),
         licence="MIT",
@@ -50,6 +51,7 @@ def finish(run: Run, module: nn.Module, curve: list[Epoch], split: Split, test: 
         notes.append(
             f"Temperature and threshold were fitted on {run.recipe.validation:,} training images held out of training."
         )
+        notes += [run.recipe.chosen] if run.recipe.chosen else []
         notes.append("Nothing was chosen by the test images: they give the final accuracy, and the gate its verdict.")
     else:
         notes.append("The test images were watched after each epoch, as in the notebook; nothing was chosen by them.")

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from fmnist_edge_export.models.edge import Edge
+from fmnist_edge_export.models.residual import ResidualNet
 
 
 @torch.no_grad()
-def make_ready_for_int8(model: Edge, pixels: Tensor) -> None:
+def make_ready_for_int8(model: ResidualNet, pixels: Tensor) -> None:
     """Even out the channels' ranges over ``pixels`` (float ``[M, 1, H, W]``), then round the weights, in place."""
     equalise(model, pixels)
     for layer in model.modules():
@@ -15,7 +15,7 @@ def make_ready_for_int8(model: Edge, pixels: Tensor) -> None:
             round_to_int8(layer)
 
 
-def equalise(model: Edge, pixels: Tensor) -> None:
+def equalise(model: ResidualNet, pixels: Tensor) -> None:
     """Bring the channels of each tensor closer in range, so that 8 bits for the whole tensor suit every channel.
 
     Each channel is divided by the square root of its largest value, up to a common factor, and its readers' weights are

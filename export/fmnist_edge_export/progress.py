@@ -4,17 +4,16 @@ One file, so that weights, optimiser and epoch can never be of different moments
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
 
 from fmnist_edge_export.files import write_atomically
 from fmnist_edge_export.recipes import Recipe
+from fmnist_edge_export.training_state import TrainingState
 from fmnist_edge_runtime.errors import ModelError
 
 
@@ -30,31 +29,26 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Run:
-    """What is being trained, and how: two runs with equal fields give equal weights on the same machine."""
+    """What is being trained, and how: two runs with equal fields give equal weights on the same machine.
+
+    ``teachers`` maps the name of each network it learns from to the sha256 of that network's weights.
+    """
 
     architecture: str
     recipe: Recipe
     seed: int
+    teachers: dict[str, str] = field(default_factory=dict)
 
 
-def save_progress(
-    path: Path, run: Run, curve: list[Epoch], model: nn.Module, averaged: nn.Module, optimizer: torch.optim.Optimizer
-) -> None:
+def save_progress(path: Path, run: Run, curve: list[Epoch], state: TrainingState) -> None:
     """Replace the checkpoint at ``path`` atomically."""
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    tensors |= {f"averaged.{name}": value for name, value in averaged.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        if state.get("momentum_buffer") is not None:
-            tensors[f"momentum.{index}"] = state["momentum_buffer"]
     header = {"run": json.dumps(asdict(run), sort_keys=True), "curve": json.dumps([asdict(epoch) for epoch in curve])}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, save({name: value.contiguous() for name, value in tensors.items()}, header))
+    write_atomically(path, save({name: value.contiguous() for name, value in state.tensors().items()}, header))
 
 
-def restore_progress(
-    path: Path, run: Run, model: nn.Module, averaged: nn.Module, optimizer: torch.optim.Optimizer
-) -> list[Epoch]:
-    """Put a checkpoint's state into the three objects and return the curve so far.
+def restore_progress(path: Path, run: Run, state: TrainingState) -> list[Epoch]:
+    """Put a checkpoint's content into ``state`` and return the curve so far.
 
     Raises:
         ModelError: there is no checkpoint, it is damaged, or it is of another run.
@@ -71,16 +65,8 @@ def restore_progress(
     wanted = json.loads(json.dumps(asdict(run)))
     if saved != wanted:
         raise ModelError(f"{path}: of another run ({_difference(saved, wanted)}); use its settings or another --out")
-    model.load_state_dict(_part(tensors, "model."))
-    averaged.load_state_dict(_part(tensors, "averaged."))
-    state: dict[str, Any] = optimizer.state_dict()
-    state["state"] = {int(index): {"momentum_buffer": buffer} for index, buffer in _part(tensors, "momentum.").items()}
-    optimizer.load_state_dict(state)
+    state.restore(tensors)
     return curve
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _difference(saved: dict[str, Any], wanted: dict[str, Any]) -> str:

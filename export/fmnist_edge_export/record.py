@@ -25,7 +25,8 @@ class Record:
     """Everything about a model but its weights.
 
     ``ranges`` are the activations' smallest and largest values on training images, by ONNX value name; ``self_test``
-    holds the logits of the self-test images, by form and for the ``reference``, as they were first measured.
+    holds the logits of the self-test images, by form and for the ``reference``, as they were first measured;
+    ``teachers`` maps the networks it learned from to the sha256 of their weights.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Record:
     unknown_threshold: float = 0.0
     recipe: dict[str, Any] | None = None
     seed: int | None = None
+    teachers: dict[str, str] = field(default_factory=dict)
     curve: list[dict[str, float]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     dataset: dict[str, str] = field(default_factory=dict)

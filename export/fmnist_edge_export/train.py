@@ -1,7 +1,8 @@
 """The training loop, top to bottom."""
 
+import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,17 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fmnist_edge_export.augment import augment
 from fmnist_edge_export.data import Dataset
+from fmnist_edge_export.distil import Teacher, distillation_loss, soft_labels
 from fmnist_edge_export.models import build
 from fmnist_edge_export.progress import Epoch, Run, restore_progress, save_progress
+from fmnist_edge_export.prune import chosen_images
 from fmnist_edge_export.recipes import Recipe
+from fmnist_edge_export.training_state import TrainingState, new_state
 
-EVALUATION_BATCH = 500
+log = logging.getLogger(__name__)
 
-Tensors = tuple[Tensor, ...] | list[Tensor]
+_CHUNK = 5000  # images augmented at once
+_BATCH = 500  # images measured at once
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ def train(
     data: Split,
     checkpoint: Path,
     *,
+    teachers: Sequence[Teacher] = (),
     resume: bool = False,
     on_batch: Callable[[int, int, int], None] = lambda epoch, batch, batches: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
@@ -59,78 +64,100 @@ def train(
     """
     recipe = run.recipe
     torch.manual_seed(run.seed)
-    model = build(run.architecture).to(memory_format=torch.channels_last)
-    averaged = AveragedModel(model, multi_avg_fn=weight_average(recipe.average_decay), use_buffers=True)
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        nesterov=recipe.momentum > 0,
-        weight_decay=recipe.weight_decay,
-    )
-    curve = restore_progress(checkpoint, run, model, averaged, optimizer) if resume else []
-    network = averaged.module if recipe.average_decay else model  # what the run is about
-
     images, labels = to_tensors(data.learn)
-    batches = math.ceil(len(images) / recipe.batch_size)
-    autocast = recipe.low_precision and has_bf16()
+    model = build(run.architecture).to(memory_format=torch.channels_last)
+    state = new_state(model, recipe, len(images))
+    curve = restore_progress(checkpoint, run, state) if resume else []
+    network = state.averaged.module if recipe.average_decay else model  # what the run is about
     for epoch in range(len(curve) + 1, recipe.epochs + 1):
-        generator = torch.Generator().manual_seed(run.seed * 100_003 + epoch)
+        lesson = prepare(epoch, images, labels, run, state, teachers)
         model.train()
-        losses, hits = 0.0, 0
-        for batch, chosen in enumerate(torch.randperm(len(images), generator=generator).split(recipe.batch_size)):
-            done = ((epoch - 1) * batches + batch) / (recipe.epochs * batches)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, done)
-            x, y = scaled(images[chosen]), labels[chosen]  # [B, 1, 28, 28] and [B]
-            if recipe.augmented:
-                x = augment(x, generator, shift=recipe.shift, erase=recipe.erase)
-            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-                scores = model(x.to(memory_format=torch.channels_last))
-            # cross_entropy of log-probabilities is their negative log-likelihood: a second log_softmax changes nothing.
-            loss = functional.cross_entropy(scores.float(), y, label_smoothing=recipe.label_smoothing)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            averaged.update_parameters(model)
-            losses += loss.item() * len(y)
-            hits += int((scores.argmax(1) == y).sum())
-            on_batch(epoch, batch + 1, batches)
+        loss, train_accuracy = learn(epoch, lesson, recipe, state, on_batch)
         network.eval()
-        # Augmented images are another data set; plain ones are measured after the epoch, as the notebook does.
-        train_accuracy = hits / len(images) if recipe.augmented else accuracy(network, data.learn)
-        curve.append(Epoch(epoch, losses / len(images), train_accuracy, accuracy(network, data.watch)))
-        save_progress(checkpoint, run, curve, model, averaged, optimizer)
+        if not recipe.augmented:  # augmented images are another data set; plain ones are measured after the epoch
+            train_accuracy = accuracy(network, data.learn)
+        curve.append(Epoch(epoch, loss, train_accuracy, accuracy(network, data.watch)))
+        save_progress(checkpoint, run, curve, state)
         on_epoch(curve[-1])
     return network.eval().to(memory_format=torch.contiguous_format), curve
 
 
-def learning_rate(recipe: Recipe, done: float) -> float:
-    """Return the rate after the fraction ``done`` of all steps.
+@dataclass(frozen=True)
+class Lesson:
+    """What one epoch learns from.
+
+    ``images`` uint8 ``[N, 1, H, W]`` as they are seen, ``labels`` ``[N]``, ``soft`` the teachers' answers ``[N, K]`` if
+    there are teachers; ``order`` the indices to go through, ``weights`` ``[N]`` what each image counts.
+    """
+
+    images: Tensor
+    labels: Tensor
+    soft: Tensor | None
+    order: Tensor
+    weights: Tensor
+
+
+def prepare(
+    epoch: int, images: Tensor, labels: Tensor, run: Run, state: TrainingState, teachers: Sequence[Teacher]
+) -> Lesson:
+    """Augment the images, ask the teachers where they were not asked before, choose what to skip."""
+    recipe = run.recipe
+    view = (epoch - 1) % recipe.views if recipe.views else epoch - 1
+    seen = augmented_view(images, view, run) if recipe.augmented else images
+    if teachers and view not in state.soft_labels:
+        log.info("asking the teachers about view %d of %d", view + 1, recipe.views)
+        state.soft_labels[view] = soft_labels(teachers, seen, recipe.teacher_temperature)
+    generator = torch.Generator().manual_seed(run.seed * 100_003 + epoch)
+    order, weights = chosen_images(state.losses, recipe.skip, (epoch - 1) / recipe.epochs, generator)
+    return Lesson(seen, labels, state.soft_labels.get(view), order, weights)
+
+
+def learn(
+    epoch: int, lesson: Lesson, recipe: Recipe, state: TrainingState, on_batch: Callable[[int, int, int], None]
+) -> tuple[float, float]:
+    """Go through a lesson once; return the mean loss of all images and the share of those seen that were right."""
+    batches = lesson.order.split(recipe.batch_size)
+    losses, hits = 0.0, 0
+    for number, chosen in enumerate(batches):
+        state.set_rate(rate((epoch - 1 + number / len(batches)) / recipe.epochs, recipe))
+        labels = lesson.labels[chosen]
+        scores = state.model(scaled(lesson.images[chosen]).to(memory_format=torch.channels_last))
+        loss = _loss(scores, labels, None if lesson.soft is None else lesson.soft[chosen], recipe)
+        weighted = loss * lesson.weights[chosen]
+        state.step(weighted.mean())
+        state.losses[chosen] = loss.detach()
+        losses += float(weighted.detach().sum())
+        hits += int((scores.argmax(1) == labels).sum())
+        on_batch(epoch, number + 1, len(batches))
+    return losses / len(lesson.labels), hits / len(lesson.order)
+
+
+def augmented_view(images: Tensor, view: int, run: Run) -> Tensor:
+    """Return uint8 ``[N, 1, H, W]``: each image augmented once, the same way whenever this view is asked for."""
+    generator = torch.Generator().manual_seed(run.seed * 100_003 + 50_000 + view)
+    settings = run.recipe
+    parts = [augment(scaled(x), generator, shift=settings.shift, erase=settings.erase) for x in images.split(_CHUNK)]
+    return torch.cat([(255 * part).round().to(torch.uint8) for part in parts])
+
+
+def _loss(logits: Tensor, labels: Tensor, soft: Tensor | None, recipe: Recipe) -> Tensor:
+    if soft is not None:
+        return distillation_loss(logits, labels, soft, recipe)
+    # cross_entropy of log-probabilities is their negative log-likelihood: a second log_softmax changes nothing.
+    return functional.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing, reduction="none")
+
+
+def rate(done: float, recipe: Recipe) -> float:
+    """Return the factor on the learning rates after the fraction ``done`` of all steps.
 
     One cycle (Smith and Topin 2017, arXiv 1708.07120): a rise over the first 15 %, then half a cosine down to 0.
     """
     if not recipe.one_cycle:
-        return recipe.learning_rate
+        return 1.0
     rise = 0.15
     if done < rise:
-        return recipe.learning_rate * (0.04 + 0.96 * done / rise)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - rise) / (1 - rise)))
-
-
-def weight_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """Return an exponential average of weights that forgets fast at first, so that early epochs are not of noise."""
-
-    def update(average: Tensors, current: Tensors, updates: Tensor | int) -> None:
-        get_ema_multi_avg_fn(min(decay, (1 + int(updates)) / (10 + int(updates))))(average, current, updates)
-
-    return update
-
-
-def has_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware; elsewhere it would be slower than float32."""
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+        return 0.04 + 0.96 * done / rise
+    return 0.5 * (1 + math.cos(math.pi * (done - rise) / (1 - rise)))
 
 
 def to_tensors(data: Dataset) -> tuple[Tensor, Tensor]:
@@ -147,5 +174,5 @@ def scaled(images: Tensor) -> Tensor:
 def accuracy(model: nn.Module, data: Dataset) -> float:
     """Return the fraction of images that the model, in eval mode, labels right."""
     images, labels = to_tensors(data)
-    batches = zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True)
+    batches = zip(images.split(_BATCH), labels.split(_BATCH), strict=True)
     return sum(int((model(scaled(x)).argmax(1) == y).sum()) for x, y in batches) / len(data)

@@ -12,12 +12,18 @@ from fmnist_edge.cli.console import INTERRUPTED, Quiet, complain, one_line_error
 
 @one_line_errors
 def train(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="cnn, cnn_bn or edge.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="edge, edge_large, teacher_9, teacher_11, cnn, cnn_bn.")
+    ],
     epochs: Annotated[int | None, typer.Option(min=1, metavar="N", help="[default: the recipe's]")] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="The same seed repeats a run.")] = 0,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model's folder is made.")] = Path("runs"),
+    teachers: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the exported models are from which MODEL learns.")
+    ] = Path("artifacts"),
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Where Fashion-MNIST is.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last complete epoch.")] = False,
+    show_recipe: Annotated[bool, typer.Option("--recipe", help="Show the recipe, train nothing.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a model of the kit on Fashion-MNIST. Needs the [export] extra.
@@ -26,9 +32,11 @@ def train(
 
     \b
     fmnist-edge train edge
+    fmnist-edge train edge --recipe
     fmnist-edge train cnn --out /tmp/runs && fmnist-edge export --checkpoint /tmp/runs/cnn/cnn.safetensors
     """
     from fmnist_edge_export.extras import needs_export_extra
+    from fmnist_edge_runtime.classifier import Classifier
     from fmnist_edge_runtime.errors import ModelError
 
     with needs_export_extra("fmnist-edge train"):
@@ -43,14 +51,20 @@ def train(
     recipe = recipe_for(model)
     if epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=epochs)
+    if show_recipe:
+        for name, value in dataclasses.asdict(recipe).items():
+            show(f"{name:20} {', '.join(value) or '-' if isinstance(value, tuple) else value}")
+        return
     folder = out / model
     checkpoint = folder / "checkpoint.safetensors"
     if checkpoint.exists() and not resume:
         raise ModelError(f"{checkpoint}: an unfinished run; go on with --resume, remove it, or name another --out")
+    learned_from = [Classifier(teachers / name / f"{name}.int8.onnx") for name in recipe.teachers]
     test = load("test", data)
     parts = split(load("train", data), test, recipe)
     watched = "validation" if recipe.validation else "test"
-    run = Run(model, recipe, seed)
+    digests = [teacher.contract.weights_sha256 for teacher in learned_from]
+    run = Run(model, recipe, seed, dict(zip(recipe.teachers, digests, strict=True)))
 
     def report(epoch: Epoch) -> None:
         say(
@@ -63,7 +77,13 @@ def train(
     try:
         with bars:
             module, curve = train_network(
-                run, parts, checkpoint, resume=resume, on_batch=bars.on_batch, on_epoch=report
+                run,
+                parts,
+                checkpoint,
+                teachers=[teacher.scores for teacher in learned_from],
+                resume=resume,
+                on_batch=bars.on_batch,
+                on_epoch=report,
             )
     except KeyboardInterrupt:
         kept = f"{checkpoint} holds the last complete epoch; --resume goes on from it"

@@ -1,11 +1,14 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from fmnist_edge_export.recipes import RECIPES
 
 SCRIPT = Path(__file__).with_name("small_data.py")
 
@@ -68,4 +71,38 @@ def test_ctrl_c_keeps_the_last_complete_epoch_and_resume_goes_on(train, tmp_path
 def test_a_model_that_the_kit_does_not_train_is_refused(train):
     done = train("resnet")
     assert done.returncode == 2
-    assert done.stderr.decode() == "fmnist-edge: resnet: no such model; the kit trains cnn, cnn_bn, edge\n"
+    known = ", ".join(RECIPES)
+    assert done.stderr.decode() == f"fmnist-edge: resnet: no such model; the kit trains {known}\n"
+
+
+@pytest.fixture
+def teachers(root, tmp_path):
+    """A folder with an exported file in the place of each teacher of edge."""
+    for name in RECIPES["edge"].teachers:
+        (tmp_path / "teachers" / name).mkdir(parents=True)
+        shutil.copy(root / "artifacts/edge/edge.int8.onnx", tmp_path / "teachers" / name / f"{name}.int8.onnx")
+    return tmp_path / "teachers"
+
+
+def test_edge_learns_from_its_teachers_and_its_record_names_them(train, teachers, tmp_path):
+    done = train("edge", "--epochs", 1, "--teachers", teachers)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stderr.decode().splitlines()[0] == "asking the teachers about view 1 of 16"
+    record = json.loads((tmp_path / "edge" / "edge.json").read_text())
+    assert set(record["teachers"]) == set(RECIPES["edge"].teachers)
+    assert all(len(digest) == 64 for digest in record["teachers"].values())
+
+
+def test_a_teacher_that_is_not_there_is_named(train, tmp_path):
+    done = train("edge", "--teachers", tmp_path)
+    assert done.returncode == 2
+    assert "teacher_9.int8.onnx" in done.stderr.decode()
+
+
+def test_the_recipe_is_shown_and_nothing_is_trained(train, tmp_path):
+    done = train("edge", "--recipe", "--epochs", 7)
+    assert done.returncode == 0
+    lines = dict(line.split(maxsplit=1) for line in done.stdout.decode().splitlines() if " " in line.strip())
+    assert lines["epochs"] == "7"
+    assert lines["teachers"] == "teacher_9, teacher_11"
+    assert list(tmp_path.iterdir()) == []

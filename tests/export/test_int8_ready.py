@@ -3,14 +3,14 @@ import torch
 from torch import nn
 
 from fmnist_edge_export.int8_ready import equalise, make_ready_for_int8
-from fmnist_edge_export.models.edge import Edge
+from fmnist_edge_export.models import build
 
 
 @pytest.fixture
 def edge():
     """An untrained net whose channels differ much in range, as those of a trained one do."""
     torch.manual_seed(0)
-    net = Edge().eval()
+    net = build("edge").eval()
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.weight, 0.05, 3)

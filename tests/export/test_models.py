@@ -37,8 +37,30 @@ def test_the_classroom_nets_give_log_probabilities(name):
     torch.testing.assert_close(sums, torch.ones(5))
 
 
-def test_edge_is_small():
-    assert 100_000 < parameters("edge") < 130_000
+def test_edge_is_small_and_edge_large_below_a_million():
+    assert 100_000 < parameters("edge") < 140_000
+    assert 700_000 < parameters("edge_large") < 800_000
+
+
+@pytest.mark.parametrize("name", ["edge", "edge_large", "teacher_9", "teacher_11"])
+def test_a_factor_on_a_channel_and_its_inverse_change_nothing(name):
+    torch.manual_seed(0)
+    net = build(name).eval()
+    pixels = torch.rand(4, 1, 28, 28)
+    before = net(pixels)
+    with torch.no_grad():
+        for writers, readers in net.channel_groups():
+            for writer in writers:
+                writer.norm.weight *= 2
+                writer.norm.bias *= 2
+            for reader in readers:
+                reader.weight /= 2
+    torch.testing.assert_close(net(pixels), before)
+
+
+@pytest.mark.parametrize(("name", "convolutions"), [("teacher_9", 9), ("teacher_11", 11)])
+def test_teachers_are_named_by_their_convolutions(name, convolutions):
+    assert sum(isinstance(layer, nn.Conv2d) for layer in build(name).modules()) == convolutions
 
 
 def test_an_unknown_name_lists_the_known_ones():

@@ -9,10 +9,10 @@ from fmnist_edge_export.data import Dataset
 from fmnist_edge_export.progress import Run
 from fmnist_edge_export.recipes import RECIPES
 from fmnist_edge_export.record import weights_of
-from fmnist_edge_export.train import Split, learning_rate, split, train
+from fmnist_edge_export.train import Split, augmented_view, rate, split, to_tensors, train
 from fmnist_edge_runtime.errors import ModelError
 
-TINY = replace(RECIPES["edge"], epochs=3, batch_size=50, validation=20)
+TINY = replace(RECIPES["teacher_9"], epochs=3, batch_size=50, validation=20)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_the_same_seed_gives_the_same_weights(parts, tmp_path):
 
 
 def test_training_learns(parts, tmp_path):
-    recipe = replace(TINY, epochs=12, shift=0, erase=0.0, average_decay=0.0)
+    recipe = replace(TINY, epochs=12, shift=0, erase=0.0, average_decay=0.0, skip=0.0)
     _, curve = train(Run("edge", recipe, 0), parts, tmp_path / "checkpoint")
     assert curve[-1].loss < 0.7 * curve[0].loss
     assert curve[-1].train_accuracy > 0.6
@@ -54,6 +54,47 @@ def test_a_resumed_run_ends_as_if_it_had_not_stopped(parts, tmp_path):
     resumed, continued = train(run, parts, tmp_path / "cut", resume=True)
     assert weights_of(resumed) == weights_of(whole)
     assert continued == curve
+
+
+DISTILLED = replace(TINY, epochs=3, views=2, teachers=("a teacher",), teacher_temperature=2.0, teacher_share=0.9)
+
+
+class Teacher:
+    """Answers by the mean of the pixels, and counts the images that it is asked about."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def __call__(self, images):
+        self.asked += len(images)
+        return images.mean(axis=(1, 2), dtype=np.float32)[:, None] / 255 * np.arange(10, dtype=np.float32), None
+
+
+def test_teachers_are_asked_once_about_each_view_also_by_a_resumed_run(parts, tmp_path):
+    run, teacher = Run("edge", DISTILLED, 0), Teacher()
+    whole, _ = train(run, parts, tmp_path / "whole", teachers=[teacher])
+    assert teacher.asked == 2 * len(parts.learn)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, parts, tmp_path / "cut", teachers=[teacher], on_batch=stop_in(3))
+    resumed, _ = train(run, parts, tmp_path / "cut", teachers=[teacher], resume=True)
+    assert teacher.asked == 4 * len(parts.learn)
+    assert weights_of(resumed) == weights_of(whole)
+
+
+def test_what_the_teachers_say_matters(parts, tmp_path):
+    run = Run("edge", replace(DISTILLED, epochs=1), 0)
+    alone, _ = train(run, parts, tmp_path / "alone")
+    taught, _ = train(run, parts, tmp_path / "taught", teachers=[Teacher()])
+    assert weights_of(alone) != weights_of(taught)
+
+
+def test_a_view_is_the_same_whenever_it_is_asked_for(parts):
+    images, _ = to_tensors(parts.learn)
+    run = Run("edge", DISTILLED, 0)
+    first, second = augmented_view(images, 0, run), augmented_view(images, 1, run)
+    assert first.dtype == torch.uint8
+    assert torch.equal(first, augmented_view(images, 0, run))
+    assert not torch.equal(first, second)
 
 
 def test_an_interruption_leaves_the_last_complete_epoch(parts, tmp_path):
@@ -116,7 +157,7 @@ def test_the_notebooks_recipes_watch_the_test_images(sample):
 
 
 def test_one_cycle_rises_then_falls_to_nothing():
-    rates = [learning_rate(RECIPES["edge"], done) for done in np.linspace(0, 1, 101)]
+    rates = [rate(done, RECIPES["edge"]) for done in np.linspace(0, 1, 101)]
     peak = int(np.argmax(rates))
     assert peak == 15
     assert rates[:16] == sorted(rates[:16])

@@ -1,4 +1,4 @@
-"""The default model: a small residual network whose every layer has an integer kernel in onnxruntime.
+"""Residual networks whose every convolution has an integer kernel in onnxruntime.
 
 Residual blocks after He, Zhang, Ren and Sun 2015 (arXiv 1512.03385, section 3). Full resolution in the first
 layer and pooling after it: at the same cost, more accurate here than a stem with stride 2.
@@ -37,30 +37,34 @@ class Residual(nn.Module):
         return (x + branch).relu()
 
 
-class Edge(nn.Module):
-    """117 k parameters, 9.2 million multiply-adds.
+class ResidualNet(nn.Module):
+    """Three stages, each a convolution that widens and then residual blocks, with pooling between them.
 
     Takes float ``[N, 1, 28, 28]`` in 0 to 1, returns logits ``[N, classes]``.
     """
 
-    def __init__(self, classes: int = 10) -> None:
-        """Build the net with PyTorch's default initialisation."""
+    def __init__(self, widths: tuple[int, int, int], blocks: tuple[int, int, int], classes: int = 10) -> None:
+        """Build the net with PyTorch's default initialisation.
+
+        ``widths`` are the channels, and ``blocks`` the residual blocks, at 28 x 28, 14 x 14 and 7 x 7.
+        """
         super().__init__()
-        self.stem = ConvNorm(1, 16)
-        self.widen1 = ConvNorm(16, 32)
-        self.block1 = Residual(32)
-        self.widen2 = ConvNorm(32, 64)
-        self.block2 = Residual(64)
+        full, half, quarter = widths
+        self.stem = ConvNorm(1, full)
+        self.blocks0 = nn.Sequential(*(Residual(full) for _ in range(blocks[0])))
+        self.widen1 = ConvNorm(full, half)
+        self.blocks1 = nn.Sequential(*(Residual(half) for _ in range(blocks[1])))
+        self.widen2 = ConvNorm(half, quarter)
+        self.blocks2 = nn.Sequential(*(Residual(quarter) for _ in range(blocks[2])))
         self.pool = nn.MaxPool2d(2)
         self.mean = nn.AdaptiveAvgPool2d(1)
-        self.head = nn.Linear(64, classes)
+        self.head = nn.Linear(quarter, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits ``[N, classes]``."""
-        x = self.pool(self.stem(x).relu())  # [N, 16, 14, 14]
-        x = self.block1(self.widen1(x).relu())  # [N, 32, 14, 14]
-        x = self.pool(x)  # [N, 32, 7, 7]
-        x = self.block2(self.widen2(x).relu())  # [N, 64, 7, 7]
+        x = self.blocks0(self.stem(x).relu())  # [N, full, 28, 28]
+        x = self.blocks1(self.widen1(self.pool(x)).relu())  # [N, half, 14, 14]
+        x = self.blocks2(self.widen2(self.pool(x)).relu())  # [N, quarter, 7, 7]
         logits: Tensor = self.head(self.mean(x).flatten(1))
         return logits
 
@@ -70,11 +74,15 @@ class Edge(nn.Module):
         A factor on a channel in all its writers, and its inverse in all its readers, changes nothing: between them are
         only ReLU, pooling and sums.
         """
-        one, two = self.block1, self.block2
-        return [
-            ([self.stem], [self.widen1.conv]),
-            ([self.widen1, one.second], [one.first.conv, self.widen2.conv]),
-            ([one.first], [one.second.conv]),
-            ([self.widen2, two.second], [two.first.conv, self.head]),
-            ([two.first], [two.second.conv]),
+        stages: list[tuple[ConvNorm, nn.Sequential, nn.Conv2d | nn.Linear]] = [
+            (self.stem, self.blocks0, self.widen1.conv),
+            (self.widen1, self.blocks1, self.widen2.conv),
+            (self.widen2, self.blocks2, self.head),
         ]
+        groups: list[tuple[list[ConvNorm], list[nn.Conv2d | nn.Linear]]] = []
+        for first, blocks, last in stages:
+            residuals = [block for block in blocks if isinstance(block, Residual)]
+            writers, readers = [block.second for block in residuals], [block.first.conv for block in residuals]
+            groups.append(([first, *writers], [*readers, last]))
+            groups += [([block.first], [block.second.conv]) for block in residuals]
+        return groups
