@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from fmnist_edge import __version__
+from fmnist_edge.cli.benchmark import benchmark
 from fmnist_edge.cli.evaluate import evaluate
 from fmnist_edge.cli.export import export
 from fmnist_edge.cli.info import info
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (predict, export, verify, info, evaluate, train):
+for command in (predict, export, verify, info, evaluate, benchmark, train):
     app.command()(command)
 
 

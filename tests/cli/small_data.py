@@ -3,9 +3,13 @@
 python small_data.py train ...
 """
 
+from dataclasses import replace
+
 from fmnist_edge.cli import main
 from fmnist_edge_export import data
+from fmnist_edge_export.recipes import RECIPES
 
 if __name__ == "__main__":
+    RECIPES["edge"] = replace(RECIPES["edge"], validation=100)
     data.load = lambda split, folder=None, *, download=True: data.load_sample()
     main()

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,9 +46,13 @@ def test_predict_imports_neither_torch_nor_onnx(root):
     assert names.isdisjoint({"torch", "onnx", "torchvision", "onnxscript", "matplotlib"})
 
 
-def test_verifying_an_onnx_file_and_evaluating_import_no_torch(root):
-    names = imported(command("verify", str(root / "artifacts/edge/edge.onnx")))
+@pytest.mark.parametrize("name", ["verify", "benchmark"])
+def test_verifying_and_timing_an_onnx_file_import_no_torch(root, name):
+    names = imported(command(name, str(root / "artifacts/edge/edge.onnx")))
     assert names.isdisjoint({"torch", "onnx"})
+
+
+def test_evaluating_imports_no_torch():
     assert imported(f"import fmnist_edge_export.evaluate, fmnist_edge_export.data; {REPORT}").isdisjoint(
         {"torch", "onnx"}
     )
@@ -117,6 +122,14 @@ def test_without_the_extra_a_folder_still_verifies_but_for_torchscript(root):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert "not replayed: torch is not installed" in done.stdout
     assert "FAILED" not in done.stdout
+
+
+def test_without_the_extra_the_benchmark_leaves_pytorch_out_and_says_so(root):
+    code = MISSING + command("benchmark", str(root / "artifacts/edge"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    left_out = [line for line in done.stdout.splitlines() if line.startswith("not measured: ")]
+    assert [Path(line.split(": ")[1]).name for line in left_out] == ["edge.safetensors", "edge.torchscript.pt"]
+    assert "edge: use onnx" in done.stdout
 
 
 def test_without_the_extra_python_names_it_too():

@@ -27,7 +27,7 @@ def test_every_shipped_picture_is_named_right(run, root):
 def test_a_person_reads_a_line_a_picture(run, root):
     done = run("predict", root / PICTURES / "bag.png", "-k", 2)
     (line,) = done.stdout.decode().splitlines()
-    assert line.startswith(f"{root / PICTURES / 'bag.png'}: Bag 9")
+    assert line.startswith(f"{root / PICTURES / 'bag.png'}: Bag ")
     assert line.count("%") == 2
 
 

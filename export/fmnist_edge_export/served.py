@@ -1,0 +1,68 @@
+"""Opening any file of a model's folder as something that answers: what the benchmark runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fmnist_edge_export.extras import needs_export_extra
+from fmnist_edge_export.formats import torchscript_file
+from fmnist_edge_runtime.classifier import Classifier
+from fmnist_edge_runtime.selftest import replay
+from fmnist_edge_runtime.session import Floats, Images
+
+PYTORCH = "pytorch"  # the module itself, run eagerly: no exported form
+SUFFIXES = (".onnx", ".pt", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model in one form; ``exact`` tells whether it answers here as where it was made, None if nothing says."""
+
+    model: str
+    form: str
+    scores: Callable[[Images], tuple[Floats, Floats]]
+    exact: bool | None
+
+
+def open_served(path: Path, threads: int) -> Served:
+    """Open an ONNX file, a TorchScript file, or weights with their record.
+
+    Raises:
+        ModelError: damaged, or not of this kit.
+        MissingExtraError: torch is needed and not installed.
+    """
+    if path.suffix == ".onnx":
+        classifier = Classifier(path, threads=threads)
+        contract = classifier.contract
+        return Served(contract.name, contract.format, classifier.scores, classifier.self_test().ok)
+    with needs_export_extra(f"running {path.name}"):
+        import torch
+
+        from fmnist_edge_export.formats import torchscript
+    torch.set_num_threads(threads)
+    if path.suffix == ".pt":
+        content = path.read_bytes()
+        contract = torchscript_file.read_contract(content, str(path))
+        run = torchscript.load(content)
+        return Served(contract.name, contract.format, run, replay(contract, run).ok)
+    return _eager(path)
+
+
+def _eager(path: Path) -> Served:
+    import torch
+
+    from fmnist_edge_export.formats.scores import Scores
+    from fmnist_edge_export.formats.torchscript import Contracted
+    from fmnist_edge_export.record import load_model
+
+    module, record = load_model(path)
+    contracted = Contracted(Scores(module, record.mean, record.std), record.temperature).eval()
+
+    def run(images: Images) -> tuple[Floats, Floats]:
+        with torch.inference_mode():
+            logits, probabilities = contracted(torch.from_numpy(np.array(images)))
+        return logits.numpy(), probabilities.numpy()
+
+    return Served(record.name, PYTORCH, run, None)

@@ -1,0 +1,82 @@
+from dataclasses import replace
+
+import pytest
+
+from fmnist_edge_export import benchmark as module
+from fmnist_edge_export.benchmark import Row, advise, benchmark, find_files, steps
+from fmnist_edge_export.peak_memory import peak_memory
+from fmnist_edge_runtime.errors import FmnistEdgeError, ModelError
+
+ROW = Row("edge", "onnx", "edge.onnx", 1, 100.0, 1.0, 1000.0, None, exact=True)
+INT8 = replace(ROW, form="onnx-int8", latency_us=50.0)
+
+
+@pytest.fixture
+def short(monkeypatch):
+    monkeypatch.setattr(module, "ROUNDS", 2)
+    monkeypatch.setattr(module, "BULK_ROUNDS", 1)
+    monkeypatch.setattr(module, "peak_memory", lambda path, threads: 123)
+
+
+@pytest.mark.usefixtures("short")
+def test_every_form_of_a_folder_is_measured_in_one_run(root):
+    files, heard = find_files([root / "artifacts" / "edge"]), []
+    result = benchmark(files, threads=1, on_round=lambda: heard.append(1))
+    assert sorted(row.form for row in result.rows) == ["onnx", "onnx-int8", "pytorch", "torchscript"]
+    assert len(heard) == steps(files)
+    assert [row.latency_us for row in result.rows] == sorted(row.latency_us for row in result.rows)
+    assert result.reference == "edge onnx-int8"
+    assert {row.form: row.exact for row in result.rows}["pytorch"] is None
+    for row in result.rows:
+        assert row.bytes > 100_000
+        assert row.latency_us > 0
+        assert row.images_per_second > 0
+        assert (row.ratio == 1) == (row.form == "onnx-int8")
+
+
+def test_the_fastest_exact_form_is_recommended():
+    (advice,) = advise([ROW, INT8])
+    assert (advice.form, advice.why) == ("onnx-int8", "onnx takes 2.00 x as long")
+
+
+def test_a_slower_int8_is_not():
+    (advice,) = advise([ROW, replace(INT8, latency_us=300.0)])
+    assert (advice.form, advice.why) == ("onnx", "onnx-int8 takes 3.00 x as long")
+
+
+def test_neither_is_an_int8_that_is_not_exact_here():
+    (advice,) = advise([ROW, replace(INT8, exact=False)])
+    assert (advice.form, advice.why) == ("onnx", "onnx-int8 is less exact on this CPU: its self-test fails")
+
+
+def test_no_form_is_recommended_where_none_is_exact():
+    (advice,) = advise([replace(ROW, exact=False)])
+    assert advice.form == "none"
+
+
+def test_bare_pytorch_is_no_form():
+    assert advise([replace(ROW, form="pytorch", exact=None)]) == []
+
+
+def test_files_are_found_in_folders_and_below(root, tmp_path):
+    folder = root / "artifacts"
+    assert {path.name for path in find_files([folder])} >= {"edge.onnx", "edge.int8.onnx", "cnn.safetensors"}
+    assert find_files([folder / "edge" / "edge.onnx", folder / "edge" / "edge.onnx"]) == [folder / "edge" / "edge.onnx"]
+    with pytest.raises(ModelError, match="no model file there"):
+        find_files([tmp_path])
+    (tmp_path / "checkpoint.safetensors").touch()
+    with pytest.raises(ModelError, match="no model file there"):
+        find_files([tmp_path])
+
+
+def test_memory_is_that_of_a_process_that_serves_the_file(root):
+    small, large = (peak_memory(root / "artifacts" / "edge" / name, 1) for name in ("edge.int8.onnx", "edge.onnx"))
+    assert small is None or 20e6 < small < 300e6
+    assert large is None or 20e6 < large < 300e6
+
+
+def test_a_process_that_fails_is_an_error_with_its_reason(tmp_path):
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"nothing")
+    with pytest.raises(FmnistEdgeError, match=r"broken\.onnx"):
+        peak_memory(broken, 1)
