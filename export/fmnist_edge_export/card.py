@@ -1,18 +1,45 @@
 """The model card: README.md of a model's folder, made from its record and what was measured."""
 
-import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from fmnist_edge_export import card_pictures
+from fmnist_edge_export.data import Images
 from fmnist_edge_export.files import write_atomically
 from fmnist_edge_export.record import Record
 
+CURVE, CONFUSION, RELIABILITY, MISTAKES = PICTURES = ("curve.png", "confusion.png", "reliability.png", "mistakes.png")
 
-def write_card(folder: Path, record: Record, entries: dict[str, dict[str, Any]]) -> None:
-    """Write ``README.md``, and ``curve.png`` where the record has a training curve."""
+
+@dataclass(frozen=True)
+class Answers:
+    """What one exported file answered: uint8 images ``[N, H, W]``, their labels ``[N]``, probabilities ``[N, K]``."""
+
+    file: str
+    images: Images
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+
+def write_card(folder: Path, record: Record, entries: dict[str, dict[str, Any]], answers: Answers | None) -> None:
+    """Write ``README.md`` and its pictures: the curve where the record has one, the others where there are answers."""
     if record.curve:
-        write_atomically(folder / "curve.png", _curve_png(record))
-    text = "\n".join([*_introduction(record), *_training(record), *_forms(entries), *_limits(record)])
+        write_atomically(folder / CURVE, card_pictures.curve_png(record))
+    if answers:
+        chances, labels = answers.probabilities, answers.labels
+        drawn = {
+            CONFUSION: card_pictures.confusion_png(answers.file, record.labels, chances, labels),
+            RELIABILITY: card_pictures.reliability_png(answers.file, chances, labels),
+            MISTAKES: card_pictures.mistakes_png(answers.file, record.labels, answers.images, chances, labels),
+        }
+        for name, content in drawn.items():
+            write_atomically(folder / name, content)
+    text = "\n".join(
+        [*_introduction(record), *_training(record), *_forms(entries), *_pictures(answers), *_limits(record)]
+    )
     write_atomically(folder / "README.md", text.encode())
 
 
@@ -77,6 +104,23 @@ def _forms(entries: dict[str, dict[str, Any]]) -> list[str]:
     ]
 
 
+def _pictures(answers: Answers | None) -> list[str]:
+    if answers is None:
+        return []
+    return [
+        "## How it answers",
+        "",
+        f"`{answers.file}` on {len(answers.images):,} test images.",
+        "",
+        f"![What is called what]({CONFUSION})",
+        "",
+        f"![Accuracy against confidence]({RELIABILITY})",
+        "",
+        f"![The surest mistakes]({MISTAKES})",
+        "",
+    ]
+
+
 def _limits(record: Record) -> list[str]:
     data = "Trained on Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv 1708.07747; MIT, (c) 2017 Zalando SE)."
     return [
@@ -95,22 +139,3 @@ def _percent(measured: dict[str, Any], name: str) -> str:
 
 def _number(measured: dict[str, Any], name: str) -> str:
     return f"{measured['accuracy'][name]:.4f}" if measured["accuracy"] else "-"
-
-
-def _curve_png(record: Record) -> bytes:
-    from matplotlib.figure import Figure
-
-    numbers = [epoch["number"] for epoch in record.curve]
-    watched = "validation" if record.recipe and record.recipe["validation"] else "test"
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
-    axes = figure.add_subplot()
-    for key, name in (("train_accuracy", "training images"), ("watched_accuracy", f"{watched} images")):
-        axes.plot(
-            numbers, [100 * epoch[key] for epoch in record.curve], label=name, marker="." if len(numbers) < 20 else ""
-        )
-    axes.set(xlabel="epoch", ylabel="accuracy, %", title=f"{record.name}: accuracy after each epoch")
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return buffer.getvalue()

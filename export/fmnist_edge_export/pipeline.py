@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fmnist_edge_export import manifest
-from fmnist_edge_export.card import write_card
+from fmnist_edge_export.card import PICTURES, Answers, write_card
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.files import sha256_of, write_atomically
 from fmnist_edge_export.folder import recover, refuse_unless_replaceable, staging, swap
@@ -24,6 +24,7 @@ from fmnist_edge_runtime.errors import FmnistEdgeError, ModelError, ParityError
 
 log = logging.getLogger(__name__)
 
+CHUNK = 256
 REFERENCE_TOLERANCE = 1e-4  # between PyTorch on one CPU and on another
 
 
@@ -80,7 +81,7 @@ def export(
         report = Report(tuple(checks))
         if not report.ok:
             raise _failed(report, new, target, keep_failed)
-        write_card(new, record, entries)
+        write_card(new, record, entries, _answers_for_card(source, new, entries, probes))
         manifest.write(new, manifest.Manifest(record.name, formats=entries, notes=notes))
         on_step("replacing the folder")
         swap(new, target)
@@ -103,6 +104,20 @@ def sealed(form: Format, source: Source, probes: Probes, truth: Truth) -> tuple[
     own = _kept_or_new(kept.get(form.name), answered, form.bounds.self_test(reference, answered)[1])
     logits = {"reference": as_lists(reference), form.name: as_lists(own)}
     return _seal(form, graph, source, probes, reference, own), logits
+
+
+def _answers_for_card(
+    source: Source, new: Path, entries: dict[str, dict[str, object]], probes: Probes
+) -> Answers | None:
+    """Ask the smallest proven file about the labelled images; None without labels."""
+    if probes.labels is None:
+        return None
+    files = [new / form.file_name(source.record.name) for form in FORMATS.values() if form.name in entries]
+    smallest = min(files, key=lambda file: file.stat().st_size)
+    form = next(form for form in FORMATS.values() if smallest.name == form.file_name(source.record.name))
+    _, run = form.open(smallest.read_bytes())
+    parts = [run(probes.decisions[start : start + CHUNK])[1] for start in range(0, len(probes.decisions), CHUNK)]
+    return Answers(smallest.name, probes.decisions, probes.labels, np.concatenate(parts))
 
 
 def _answers(form: Format, content: bytes, images: Images) -> np.ndarray | None:
@@ -159,7 +174,7 @@ def _carry_over(source: Source, target: Path, new: Path, others: Sequence[Format
 
 def _keep_other_files(name: str, target: Path, new: Path) -> None:
     """Copy what somebody else put into the folder: replacing a set must not lose a stranger's file."""
-    ours = {manifest.NAME, "README.md", "curve.png", f"{name}.safetensors", f"{name}.json"}
+    ours = {manifest.NAME, "README.md", *PICTURES, f"{name}.safetensors", f"{name}.json"}
     ours |= {form.file_name(name) for form in FORMATS.values()}
     if target.is_dir():
         for path in target.iterdir():

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from fmnist_edge_export import folder, manifest, pipeline
+from fmnist_edge_export.card import PICTURES
 from fmnist_edge_export.formats.registry import FORMATS, TORCHSCRIPT
 from fmnist_edge_export.pipeline import export, formats_named
 from fmnist_edge_export.verify import verify
@@ -33,7 +34,7 @@ def test_an_export_is_whole_and_verifies(sources, probes, tmp_path):
     assert report.ok
     names = {path.name for path in (tmp_path / "new" / "edge").iterdir()}
     forms = {"edge.onnx", "edge.int8.onnx", "edge.torchscript.pt"}
-    assert names == forms | {"edge.safetensors", "edge.json", "manifest.json", "README.md", "curve.png"}
+    assert names == forms | {"edge.safetensors", "edge.json", "manifest.json", "README.md", *PICTURES}
     assert verify(tmp_path / "new" / "edge").ok
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["edge"]
 

@@ -1,0 +1,67 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmnist_edge_export import card_pictures
+from fmnist_edge_export.card import PICTURES, Answers, write_card
+from fmnist_edge_export.data import LABELS
+from fmnist_edge_export.record import load_model
+
+MEASURED = {
+    "dlogit_max": 1e-6, "flips": [], "images": 1000, "accuracy": {"file": 0.9, "nll": 0.2, "ece": 0.01},
+    "decided_on": "the sample",
+}  # fmt: skip
+ENTRIES = {"onnx": {"file": "cnn.onnx", "measured": MEASURED}}
+
+
+@pytest.fixture
+def answers(sample):
+    """A model that is sure, and wrong about every tenth image."""
+    said = np.where(np.arange(1000) % 10 == 0, (sample.labels + 1) % 10, sample.labels)
+    probabilities = np.full((1000, 10), 0.01, np.float32)
+    probabilities[np.arange(1000), said] = 0.91
+    return Answers("cnn.onnx", sample.images, sample.labels, probabilities)
+
+
+@pytest.fixture(scope="module")
+def record(root):
+    return load_model(root / "artifacts/cnn/cnn.safetensors")[1]
+
+
+def pixels(png):
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+def test_a_card_shows_its_pictures(record, answers, tmp_path):
+    write_card(tmp_path, record, ENTRIES, answers)
+    text = (tmp_path / "README.md").read_text()
+    for name in PICTURES:
+        assert f"]({name})" in text
+        assert pixels((tmp_path / name).read_bytes()).std() > 5
+
+
+def test_without_labelled_images_there_are_no_pictures_of_answers(record, tmp_path):
+    write_card(tmp_path, record, ENTRIES, None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "curve.png"]
+    assert "confusion" not in (tmp_path / "README.md").read_text()
+
+
+def test_the_contact_sheet_shows_wrong_answers_only(answers):
+    def sheet(images):
+        return card_pictures.mistakes_png("x", LABELS, images, answers.probabilities, answers.labels)
+
+    wrong = answers.probabilities.argmax(axis=1) != answers.labels
+    without_right, without_wrong = answers.images.copy(), answers.images.copy()
+    without_right[~wrong] = 0
+    without_wrong[wrong] = 0
+    assert np.array_equal(pixels(sheet(answers.images)), pixels(sheet(without_right)))
+    assert not np.array_equal(pixels(sheet(answers.images)), pixels(sheet(without_wrong)))
+
+
+def test_a_model_without_mistakes_still_has_a_card(answers):
+    right = np.eye(10, dtype=np.float32)[answers.labels]
+    assert card_pictures.mistakes_png("x", LABELS, answers.images, right, answers.labels)
+    assert card_pictures.reliability_png("x", right, answers.labels)
+    assert card_pictures.confusion_png("x", LABELS, right, answers.labels)
