@@ -20,7 +20,7 @@ def sources(root):
         weights = root / "artifacts" / name / f"{name}.safetensors"
         return Source(*load_model(weights), weights.read_bytes())
 
-    return {name: load(name) for name in ("cnn", "cnn_bn", "edge")}
+    return {name: load(name) for name in ("cnn", "cnn_bn", "edge", "edge_large")}
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from fmnist_edge_export.proof.gate import ask_reference, prove
 from fmnist_edge_export.proof.measure import BATCHES
 from fmnist_edge_export.proof.probes import make_probes
 
-MODELS = ("cnn", "cnn_bn", "edge")
+MODELS = ("cnn", "cnn_bn", "edge", "edge_large")
 ROWS = ["structure", "logits", "batches", "probabilities", "decisions", "contract", "self-test"]
 
 
@@ -38,7 +38,7 @@ def test_the_committed_edge_files_pass_on_all_test_images(root, sources, everyth
     content = (root / "artifacts" / "edge" / FORMATS[form].file_name("edge")).read_bytes()
     proof = prove(FORMATS[form], content, sources["edge"], *everything)
     assert [check for check in proof.checks if not check.ok] == []
-    assert proof.measured.accuracy.reference >= 0.935
+    assert proof.measured.accuracy.reference >= 0.94
     assert proof.measured.accuracy.reference - proof.measured.accuracy.file <= 0.001
 
 
