@@ -20,7 +20,7 @@ from fmnist_edge_export.proof.report import Report
 from fmnist_edge_export.record import Record, load_model, weights_of
 from fmnist_edge_export.source import Source
 from fmnist_edge_runtime.errors import ImageError, ModelError
-from fmnist_edge_runtime.picture import read_picture
+from fmnist_edge_runtime.reader import read_picture
 
 
 def export_checkpoint(
@@ -157,4 +157,4 @@ def _sample_of_size(height: int, width: int) -> Images:
     images = data.load_sample().images
     if images.shape[1:] == (height, width):
         return images
-    return np.stack([read_picture(image, height, width) for image in images[::4]])
+    return np.stack([read_picture(image, height, width, "fmnist").pixels for image in images[::4]])

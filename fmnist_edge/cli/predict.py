@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 STDIN = "-"
 
 
+class ReadingWay(StrEnum):
+    """How a picture is read."""
+
+    AUTO = "auto"
+    PHOTO = "photo"
+    FMNIST = "fmnist"
+
+
 @one_line_errors
 def predict(
     inputs: Annotated[
@@ -29,15 +38,18 @@ def predict(
         Path | None, typer.Option(metavar="FILE", help="An exported ONNX file. [default: edge, int8]")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, metavar="N", help="Threads inside one inference.")] = 1,
+    read_as: Annotated[
+        ReadingWay, typer.Option("--as", help="photo: cut the article out; fmnist: take the picture as it is.")
+    ] = ReadingWay.AUTO,
     quiet: Quiet = False,
 ) -> None:
     """Say what is in pictures.
 
-    Pictures are read as Fashion-MNIST has them: one light article on a black ground. Those that cannot be read are
-    reported, and never stop the others.
+    Photographs are cut out: the article alone, light on black, as Fashion-MNIST has it. Pictures in that form already
+    are left as they are. Those that cannot be read are reported, and never stop the others.
 
     \b
-    fmnist-edge predict boot.png
+    fmnist-edge predict boot.png photo.jpg
     fmnist-edge predict -r wardrobe/ --jsonl > answers.jsonl
     curl -s https://example.org/boot.png | fmnist-edge predict -
 
@@ -53,7 +65,8 @@ def predict(
         # A bar among lines of results helps nobody, so it needs results that go elsewhere.
         no_bar = quiet or len(names) == 1 or sys.stdout.isatty()
         with progress(len(names), "predicting", quiet=no_bar) as advance:
-            for name, answer in zip(names, classifier.predict_many(sources, errors="return"), strict=True):
+            answers = classifier.predict_many(sources, read_as=read_as.value, errors="return")
+            for name, answer in zip(names, answers, strict=True):
                 failures += isinstance(answer, ImageError)
                 _report(name, answer, top, jsonl)
                 advance(1)
@@ -93,6 +106,7 @@ def _report(name: str, answer: "Prediction | ImageError", top: int, jsonl: bool)
             "index": answer.index,
             "confidence": round(answer.confidence, 6),
             "known": answer.known,
+            "as": answer.read_as,
             "top": [{**asdict(candidate), "probability": round(candidate.probability, 6)} for candidate in best],
         }
         show(json.dumps(record))

@@ -14,10 +14,11 @@ import numpy as np
 
 from fmnist_edge_runtime import modelfile, session
 from fmnist_edge_runtime.bundled import bundled_model
-from fmnist_edge_runtime.contract import Contract
+from fmnist_edge_runtime.contract import PICTURE_READER_VERSION, Contract
 from fmnist_edge_runtime.errors import ImageError, ModelError
-from fmnist_edge_runtime.picture import PictureSource, read_picture
+from fmnist_edge_runtime.picture import PictureSource
 from fmnist_edge_runtime.prediction import Prediction
+from fmnist_edge_runtime.reader import ReadAs, Reading, read_picture
 from fmnist_edge_runtime.selftest import Replay, replay
 from fmnist_edge_runtime.session import Floats, Images
 
@@ -59,6 +60,15 @@ class Classifier:
         self._session = session.create(self._file, self._threads)
         self._process = os.getpid()
         self._report_self_test()
+        made_for = self.contract.picture_reader
+        if made_for != PICTURE_READER_VERSION:
+            log.warning(
+                "%s: made for version %d of the picture reader, this is version %d; answers for pictures may differ, "
+                "export it again",
+                self._file.source,
+                made_for,
+                PICTURE_READER_VERSION,
+            )
 
     def _report_self_test(self) -> None:
         # Under a millisecond. Without VNNI an int8 model answers otherwise than it was proven to: nobody should have to
@@ -87,25 +97,32 @@ class Classifier:
         """The labels in the model's order."""
         return self._file.contract.labels
 
-    def predict(self, image: PictureSource) -> Prediction:
+    def predict(self, image: PictureSource, *, read_as: ReadAs = "auto") -> Prediction:
         """Classify one picture: a path, a file's bytes, a binary file, a PIL image or a uint8 array.
+
+        ``read_as``: ``"photo"`` cuts the article out of its ground, ``"fmnist"`` takes the picture as it is, and
+        ``"auto"`` does that with pictures in Fashion-MNIST's form alone.
 
         Raises:
             ImageError: the picture cannot be read.
         """
-        return self._predictions(self._picture(image)[None])[0]
+        return self._predictions([self._picture(image, read_as)])[0]
 
     @overload
-    def predict_many(self, images: Iterable[PictureSource]) -> Iterator[Prediction]: ...
-    @overload
-    def predict_many(self, images: Iterable[PictureSource], *, errors: Literal["raise"]) -> Iterator[Prediction]: ...
+    def predict_many(
+        self, images: Iterable[PictureSource], *, read_as: ReadAs = "auto", errors: Literal["raise"] = "raise"
+    ) -> Iterator[Prediction]: ...
     @overload
     def predict_many(
-        self, images: Iterable[PictureSource], *, errors: Literal["return"]
+        self, images: Iterable[PictureSource], *, read_as: ReadAs = "auto", errors: Literal["return"]
     ) -> Iterator[Prediction | ImageError]: ...
 
     def predict_many(
-        self, images: Iterable[PictureSource], *, errors: Literal["raise", "return"] = "raise"
+        self,
+        images: Iterable[PictureSource],
+        *,
+        read_as: ReadAs = "auto",
+        errors: Literal["raise", "return"] = "raise",
     ) -> Iterator[Prediction] | Iterator[Prediction | ImageError]:
         """Classify pictures as they come, in order, in constant memory; decoding uses every core allowed.
 
@@ -114,7 +131,7 @@ class Classifier:
         """
         if errors not in ("raise", "return"):
             raise ValueError(f"errors={errors!r}: 'raise' or 'return'")
-        return self._stream(images, errors)
+        return self._stream(images, read_as, errors)
 
     def probabilities(self, images: Images) -> Floats:
         """Return float32 ``[N, K]`` for uint8 ``[N, height, width]`` in Fashion-MNIST polarity; N may be 0.
@@ -193,29 +210,31 @@ class Classifier:
             raise ModelError(f"{self._file.source}: this classifier is closed; make a new one")
         return self._session
 
-    def _picture(self, image: PictureSource) -> Images:
-        return read_picture(image, self._file.contract.height, self._file.contract.width)
+    def _picture(self, image: PictureSource, read_as: ReadAs) -> Reading:
+        return read_picture(image, self._file.contract.height, self._file.contract.width, read_as)
 
-    def _picture_or_error(self, image: PictureSource) -> Images | ImageError:
+    def _picture_or_error(self, image: PictureSource, read_as: ReadAs) -> Reading | ImageError:
         try:
-            return self._picture(image)
+            return self._picture(image, read_as)
         except ImageError as error:
             return error
 
-    def _predictions(self, images: Images) -> list[Prediction]:
+    def _predictions(self, readings: list[Reading]) -> list[Prediction]:
         contract, answers = self._file.contract, []
-        for row in self.probabilities(images).tolist():
+        rows = self.probabilities(np.stack([reading.pixels for reading in readings])).tolist()
+        for reading, row in zip(readings, rows, strict=True):
             best = max(row)
             index = row.index(best)
+            known = reading.found and contract.is_known(best)
             answers.append(
-                Prediction(contract.labels[index], index, best, contract.is_known(best), tuple(row), contract.labels)
+                Prediction(contract.labels[index], index, best, known, tuple(row), contract.labels, reading.read_as)
             )
         return answers
 
-    def _stream(self, images: Iterable[PictureSource], errors: str) -> Iterator[Any]:
-        for batch in _batches(self._read_ahead(images), _BATCH):
+    def _stream(self, images: Iterable[PictureSource], read_as: ReadAs, errors: str) -> Iterator[Any]:
+        for batch in _batches(self._read_ahead(images, read_as), _BATCH):
             readable = [item for item in batch if not isinstance(item, ImageError)]
-            answers = iter(self._predictions(np.stack(readable)) if readable else [])
+            answers = iter(self._predictions(readable) if readable else [])
             for item in batch:
                 if not isinstance(item, ImageError):
                     yield next(answers)
@@ -224,13 +243,13 @@ class Classifier:
                 else:
                     raise item
 
-    def _read_ahead(self, images: Iterable[PictureSource]) -> Iterator[Images | ImageError]:
+    def _read_ahead(self, images: Iterable[PictureSource], read_as: ReadAs) -> Iterator[Reading | ImageError]:
         workers = allowed_cores()
-        waiting: deque[Future[Images | ImageError]] = deque()
+        waiting: deque[Future[Reading | ImageError]] = deque()
         with ThreadPoolExecutor(workers, thread_name_prefix="fmnist-edge") as pool:
             try:
                 for image in images:
-                    waiting.append(pool.submit(self._picture_or_error, image))
+                    waiting.append(pool.submit(self._picture_or_error, image, read_as))
                     if len(waiting) > workers + _BATCH:
                         yield waiting.popleft().result()
                 while waiting:
@@ -247,7 +266,7 @@ def allowed_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _batches(items: Iterator[Images | ImageError], size: int) -> Iterator[list[Images | ImageError]]:
+def _batches(items: Iterator[Reading | ImageError], size: int) -> Iterator[list[Reading | ImageError]]:
     batch = []
     for item in items:
         batch.append(item)

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 KEY = "fmnist_edge"
 SCHEMA_VERSION = 1
-PICTURE_READER_VERSION = 1
+PICTURE_READER_VERSION = 2
 UNKNOWN_SCORES = ("max_probability",)
 _LARGEST_SIDE = 4096
 _MOST_BYTES = 4 * 2**20
@@ -47,6 +47,7 @@ class Contract:
     labels: tuple[str, ...]
     height: int
     width: int
+    picture_reader: int
     mean: float
     std: float
     temperature: float
@@ -118,7 +119,7 @@ def _parse(raw: dict[str, Any]) -> Contract:
     _require(len(set(labels)) == len(labels), "labels")
     _require(all(type(side) is int and 1 <= side <= _LARGEST_SIDE for side in (height, width)), "input size")
     _require(unknown["score"] in UNKNOWN_SCORES, "unknown score")
-    _require(picture["picture_reader"] == PICTURE_READER_VERSION, "picture_reader")
+    _require(type(picture["picture_reader"]) is int and picture["picture_reader"] >= 1, "picture_reader")
     temperature, threshold = _number(raw["temperature"]), _number(unknown["threshold"])
     _require(temperature > 0, "temperature")
     return Contract(
@@ -127,6 +128,7 @@ def _parse(raw: dict[str, Any]) -> Contract:
         labels=labels,
         height=height,
         width=width,
+        picture_reader=picture["picture_reader"],
         mean=_number(picture["mean"]),
         std=_number(picture["std"]),
         temperature=temperature,

@@ -1,12 +1,7 @@
-"""Any picture, as people have them, to the uint8 array that the network takes. In one way, everywhere.
+"""Any picture, as people have them, decoded within bounds.
 
-1. Decode: the formats below and no others, at most ``MOST_PIXELS`` pixels, the first frame of several.
-2. Turn: as the orientation tag says.
-3. Transparency: laid over black, the background of the training set.
-4. Grey: luma of ITU-R 601-2. 16-bit greys are divided by 257; floats count as 0 to 1 if none exceeds 1, else as 0 to
-   255.
-5. Size: the longest side fills the frame, shrunk by area averaging or enlarged bilinearly; the rest is black, and an
-   odd row or column of it goes to the top or left. A picture of the right size keeps every pixel.
+The formats below and no others, at most ``MOST_PIXELS`` pixels, the first frame of several, turned as the orientation
+tag says. Large JPEGs are decoded at a fraction of their size.
 """
 
 import io
@@ -24,6 +19,7 @@ PictureSource: TypeAlias = Union[str, "os.PathLike[str]", bytes, BinaryIO, Image
 
 MOST_PIXELS = 50_000_000
 MOST_FILE_BYTES = 256 * 2**20
+_DRAFT_SIDE = 224  # pixels; four times what the cut-out works on
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".avif"}
 )
@@ -31,8 +27,8 @@ _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 _SUPPORTED = "PNG, JPEG, WebP, BMP, GIF, TIFF, PPM and AVIF are read"
 
 
-def read_picture(source: PictureSource, height: int, width: int) -> npt.NDArray[np.uint8]:
-    """Return ``source`` as uint8 ``[height, width]``.
+def open_picture(source: PictureSource) -> Image.Image:
+    """Return ``source`` decoded, in whatever mode it has.
 
     ``source`` is a path, a file's bytes, a binary file, a PIL image, or a uint8 array ``[H, W]``, ``[H, W, 3]``
     (RGB) or ``[H, W, 4]`` (RGBA).
@@ -41,20 +37,20 @@ def read_picture(source: PictureSource, height: int, width: int) -> npt.NDArray[
         ImageError: it cannot be read; the message names it.
     """
     if isinstance(source, np.ndarray):
-        return _fit(_from_array(source), height, width)
+        return _from_array(source)
     if isinstance(source, Image.Image):
-        return _fit(_checked(source, "a PIL image"), height, width)
+        return _checked(source, "a PIL image")
     if isinstance(source, bytes | bytearray | memoryview):
-        return _fit(_decode(io.BytesIO(source), "the picture given as bytes"), height, width)
+        return _decode(io.BytesIO(source), "the picture given as bytes")
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         try:
             with path.open("rb") as file:
-                return _fit(_decode(file, str(path)), height, width)
+                return _decode(file, str(path))
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
             raise ImageError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     if hasattr(source, "read"):
-        return _fit(_decode(source, "the picture given as a file"), height, width)
+        return _decode(source, "the picture given as a file")
     raise ImageError(
         f"a {type(source).__name__} is no picture; give a path, bytes, a binary file, a PIL image or an array"
     )
@@ -69,7 +65,10 @@ def _decode(file: BinaryIO, name: str) -> Image.Image:
     if len(content) > MOST_FILE_BYTES:
         raise ImageError(f"{name}: larger than {MOST_FILE_BYTES // 2**20} MiB; make it smaller")
     try:
-        return _checked(Image.open(io.BytesIO(content), formats=_available_formats()), name)
+        image = Image.open(io.BytesIO(content), formats=_available_formats())
+        _check_size(image, name)
+        image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))  # JPEG alone can; never below what is asked for
+        return _checked(image, name)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -85,40 +84,25 @@ def _available_formats() -> list[str]:
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
-def _checked(image: Image.Image, name: str) -> Image.Image:
-    """Check the size before anything is decoded, then turn, flatten and grey it."""
+def _check_size(image: Image.Image, name: str) -> None:
     if image.width * image.height > MOST_PIXELS:
         raise ImageError(f"{name}: {image.width} x {image.height} is more than {MOST_PIXELS:,} pixels; make it smaller")
     if image.width == 0 or image.height == 0:
         raise ImageError(f"{name}: has no pixels ({image.width} x {image.height})")
+
+
+def _checked(image: Image.Image, name: str) -> Image.Image:
+    """Check the size before anything is decoded, then decode and turn."""
+    _check_size(image, name)
     try:
-        return _to_grey(ImageOps.exif_transpose(image))
+        image.load()
+        if image.mode == "F":
+            image = Image.fromarray(_floats_to_bytes(np.asarray(image)))
+        return ImageOps.exif_transpose(image)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:  # as above: decoding happens here
         raise ImageError(f"{name}: a damaged or truncated image ({_first_line(error)})") from error
-
-
-def _to_grey(image: Image.Image) -> Image.Image:
-    if image.mode == "L" and "transparency" not in image.info:
-        return image.copy() if image.readonly else image
-    if image.mode == "F":
-        return Image.fromarray(_floats_to_bytes(np.asarray(image)))
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        deep = np.asarray(image).astype(np.int64).clip(0, 65535)
-        return Image.fromarray(((deep + 128) // 257).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        return Image.alpha_composite(black, image).convert("L")
-    return image.convert("RGB").convert("L") if image.mode in ("CMYK", "YCbCr", "HSV", "P") else image.convert("L")
-
-
-def _floats_to_bytes(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= 255):  # false for NaN too
-        raise ImageError(f"float pixels from {low:g} to {high:g}; scale them to 0 to 1 or to 0 to 255")
-    return (values * (255 if high <= 1 else 1)).round().astype(np.uint8)
 
 
 def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
@@ -132,15 +116,11 @@ def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
     return _checked(Image.fromarray(np.ascontiguousarray(array)), given)
 
 
-def _fit(grey: Image.Image, height: int, width: int) -> npt.NDArray[np.uint8]:
-    if grey.size != (width, height):
-        scale = min(width / grey.width, height / grey.height)
-        inner = (max(1, round(grey.width * scale)), max(1, round(grey.height * scale)))
-        method = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
-        frame = Image.new("L", (width, height))
-        frame.paste(grey.resize(inner, method), ((width - inner[0] + 1) // 2, (height - inner[1] + 1) // 2))
-        grey = frame
-    return np.array(grey, dtype=np.uint8)
+def _floats_to_bytes(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= 255):  # false for NaN too
+        raise ImageError(f"float pixels from {low:g} to {high:g}; scale them to 0 to 1 or to 0 to 255")
+    return (values * (255 if high <= 1 else 1)).round().astype(np.uint8)
 
 
 def _first_line(error: BaseException) -> str:

@@ -17,7 +17,8 @@ class Prediction:
     """One answer: hashable, comparable, and independent of the model that gave it.
 
     ``probabilities`` and ``labels`` are in the model's order; ``confidence`` is the best probability; ``known`` is
-    false where the model's own rule says that the picture is none of its labels.
+    false where the model's own rule says that the picture is none of its labels, or where
+    nothing was found in it. ``read_as`` is how it was read: ``"fmnist"`` or ``"photo"``.
     """
 
     label: str
@@ -26,6 +27,7 @@ class Prediction:
     known: bool
     probabilities: tuple[float, ...]
     labels: tuple[str, ...] = field(repr=False)
+    read_as: str
 
     def top(self, count: int) -> tuple[Candidate, ...]:
         """Return the ``count`` most probable labels, best first; equals keep the model's order."""

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 PICTURES = "examples/pictures"
 
@@ -33,10 +33,19 @@ def test_a_person_reads_a_line_a_picture(run, root):
 
 def test_a_record_holds_what_is_documented(run, root):
     (record,) = records(run("predict", "--jsonl", "-k", 4, root / PICTURES / "dress.png"))
-    assert record.keys() == {"path", "status", "label", "index", "confidence", "known", "top"}
+    assert record.keys() == {"path", "status", "label", "index", "confidence", "known", "as", "top"}
     assert record["index"] == 3
+    assert record["as"] == "fmnist"
     assert len(record["top"]) == 4
     assert record["top"][0] == {"label": "Dress", "index": 3, "probability": record["confidence"]}
+
+
+@pytest.mark.parametrize(("way", "told"), [("auto", "photo"), ("photo", "photo"), ("fmnist", "fmnist")])
+def test_a_picture_on_white_is_cut_out_unless_told_otherwise(run, root, tmp_path, way, told):
+    with Image.open(root / PICTURES / "bag.png") as picture:
+        ImageOps.invert(picture.convert("L")).resize((200, 200)).save(tmp_path / "bag.png")
+    (record,) = records(run("predict", "--jsonl", "--as", way, tmp_path / "bag.png"))
+    assert record["as"] == told
 
 
 def test_standard_input_is_a_picture_too(run, root):

@@ -159,7 +159,7 @@ def changed(metadata, path, value):
         (["input", "height"], 0),
         (["input", "width"], 28.5),
         (["input", "height"], True),
-        (["input", "picture_reader"], 99),
+        (["input", "picture_reader"], "2"),
         (["input"], None),
         (["temperature"], 0),
         (["temperature"], "1"),

@@ -10,14 +10,14 @@ from PIL import Image
 
 from fmnist_edge_runtime import picture
 from fmnist_edge_runtime.errors import ImageError
-from fmnist_edge_runtime.picture import read_picture
+from fmnist_edge_runtime.reader import read_picture
 
 MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "I;16", "F"]
 relaxed = settings(deadline=None, max_examples=60)
 
 
 def read(source):
-    return read_picture(source, 28, 28)
+    return read_picture(source, 28, 28, "fmnist").pixels
 
 
 def png(image):

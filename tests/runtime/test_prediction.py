@@ -4,11 +4,11 @@ import pytest
 
 from fmnist_edge_runtime.prediction import Candidate, Prediction
 
-PREDICTION = Prediction("b", 1, 0.4, True, (0.2, 0.4, 0.2, 0.2), ("a", "b", "c", "d"))
+PREDICTION = Prediction("b", 1, 0.4, True, (0.2, 0.4, 0.2, 0.2), ("a", "b", "c", "d"), "photo")
 
 
 def test_a_prediction_is_a_value():
-    same = Prediction("b", 1, 0.4, True, (0.2, 0.4, 0.2, 0.2), ("a", "b", "c", "d"))
+    same = Prediction("b", 1, 0.4, True, (0.2, 0.4, 0.2, 0.2), ("a", "b", "c", "d"), "photo")
     assert {PREDICTION, same} == {PREDICTION}
     with pytest.raises(FrozenInstanceError):
         PREDICTION.label = "c"

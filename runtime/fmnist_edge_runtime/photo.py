@@ -1,0 +1,68 @@
+"""A photograph as Fashion-MNIST would show it: the article alone, light on black, filling the frame."""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from fmnist_edge_runtime.cutout import Mask, cut_out
+from fmnist_edge_runtime.fmnist_form import fit, to_grey
+
+_SIDE = 56  # pixels of the longest side while cutting out: twice the network's
+_SMALLEST = 8  # pixels of the shortest side, below which nothing can be told apart
+_FLATTEST = 6  # levels between the darkest and the lightest pixel of any channel, below which nothing is shown
+_DARK, _LIGHT = 40, 230  # greys of an article in Fashion-MNIST, from its 3rd to its 97th percentile
+_LEAST_SPAN = 40  # levels; a plain article's creases are not blown up further
+
+
+def view_of_photo(image: Image.Image, height: int, width: int) -> npt.NDArray[np.uint8] | None:
+    """Return the article in ``image`` as uint8 ``[height, width]``, or None where there is nothing to see.
+
+    Where the picture has transparency, that is the mask; else the article is told from its ground by ``cutout.py``.
+    """
+    small = _shrunk(image)
+    if min(small.size) < _SMALLEST:
+        return None
+    colours, mask = np.asarray(small.convert("RGB")), None
+    if small.mode == "RGBA":
+        alpha = np.asarray(small)[..., 3]
+        mask = alpha >= 128 if alpha.min() < 128 else None
+    if mask is None:
+        if (colours.max((0, 1)).astype(int) - colours.min((0, 1))).max() < _FLATTEST:
+            return None
+        mask = cut_out(colours)
+    if mask.sum() < _SMALLEST**2 // 4:
+        return None
+    return _framed(_toned(np.asarray(small.convert("L"), np.float32), mask), mask, height, width)
+
+
+def _shrunk(image: Image.Image) -> Image.Image:
+    """Return RGB or RGBA with ``_SIDE`` pixels on the longest side; a smaller picture keeps its size."""
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+    elif image.mode in ("I", "I;16", "1", "L"):
+        image = to_grey(image).convert("RGB")
+    else:
+        image = image.convert("RGB")
+    scale = _SIDE / max(image.size)
+    if scale >= 1:
+        return image
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BOX)
+
+
+def _toned(grey: npt.NDArray[np.float32], mask: Mask) -> npt.NDArray[np.uint8]:
+    """Return the article's negative on black, its greys stretched over those of the training set.
+
+    Fashion-MNIST shows the negatives of product pictures (Xiao, Rasul and Vollgraf 2017, section 2).
+    """
+    low, high = np.percentile(grey[mask], (3, 97))
+    span = max(high - low, _LEAST_SPAN)
+    start = (low + high - span) / 2
+    negative = 1 - np.clip((grey - start) / span, 0, 1)
+    return np.asarray(np.where(mask, _DARK + (_LIGHT - _DARK) * negative, 0).round(), np.uint8)
+
+
+def _framed(picture: npt.NDArray[np.uint8], mask: Mask, height: int, width: int) -> npt.NDArray[np.uint8]:
+    rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
+    article = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return fit(Image.fromarray(np.ascontiguousarray(article)), height, width)
