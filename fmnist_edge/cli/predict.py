@@ -1,17 +1,20 @@
 """``fmnist-edge predict``."""
 
 import json
+import re
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fmnist_edge.cli.console import FAILED, Quiet, complain, one_line_errors, printable, progress, show
 
 if TYPE_CHECKING:
+    from fmnist_edge_runtime.classifier import Classifier
     from fmnist_edge_runtime.errors import ImageError
     from fmnist_edge_runtime.prediction import Prediction
 
@@ -41,6 +44,10 @@ def predict(
     read_as: Annotated[
         ReadingWay, typer.Option("--as", help="photo: cut the article out; fmnist: take the picture as it is.")
     ] = ReadingWay.AUTO,
+    save_view: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Draw into DIR, for each picture, what was cut out, seen and answered."),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Say what is in pictures.
@@ -50,6 +57,7 @@ def predict(
 
     \b
     fmnist-edge predict boot.png photo.jpg
+    fmnist-edge predict photo.jpg --save-view views/
     fmnist-edge predict -r wardrobe/ --jsonl > answers.jsonl
     curl -s https://example.org/boot.png | fmnist-edge predict -
 
@@ -65,13 +73,37 @@ def predict(
         # A bar among lines of results helps nobody, so it needs results that go elsewhere.
         no_bar = quiet or len(names) == 1 or sys.stdout.isatty()
         with progress(len(names), "predicting", quiet=no_bar) as advance:
-            answers = classifier.predict_many(sources, read_as=read_as.value, errors="return")
+            answers = (
+                classifier.predict_many(sources, read_as=read_as.value, errors="return")
+                if save_view is None
+                else _explained(classifier, names, sources, read_as, save_view)
+            )
             for name, answer in zip(names, answers, strict=True):
                 failures += isinstance(answer, ImageError)
                 _report(name, answer, top, jsonl)
                 advance(1)
     if failures:
         raise typer.Exit(FAILED)
+
+
+def _explained(
+    classifier: "Classifier", names: list[str], sources: Iterable[Any], read_as: ReadingWay, folder: Path
+) -> "Iterator[Prediction | ImageError]":
+    """Yield each answer, its view saved under the picture's place in the call and its name."""
+    from fmnist_edge_runtime.errors import ImageError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(f"{folder}: cannot be made ({error.strerror})", param_hint="--save-view") from error
+    for number, (name, source) in enumerate(zip(names, sources, strict=True), start=1):
+        try:
+            answer, view = classifier.explain(source, read_as=read_as.value)
+        except ImageError as error:
+            yield error
+            continue
+        view.save(folder / f"{number:04d}-{re.sub(r'[^A-Za-z0-9_.-]', '_', Path(name).stem)[:80]}.png")
+        yield answer
 
 
 def _expand(given: str, recursive: bool) -> list[str]:

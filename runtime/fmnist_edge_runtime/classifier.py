@@ -11,14 +11,15 @@ from types import TracebackType
 from typing import Any, Literal, Self, overload
 
 import numpy as np
+from PIL import Image
 
 from fmnist_edge_runtime import modelfile, session
 from fmnist_edge_runtime.bundled import bundled_model
 from fmnist_edge_runtime.contract import PICTURE_READER_VERSION, Contract
 from fmnist_edge_runtime.errors import ImageError, ModelError
-from fmnist_edge_runtime.picture import PictureSource
+from fmnist_edge_runtime.picture import PictureSource, open_picture
 from fmnist_edge_runtime.prediction import Prediction
-from fmnist_edge_runtime.reader import ReadAs, Reading, read_picture
+from fmnist_edge_runtime.reader import ReadAs, Reading, read_image, read_picture
 from fmnist_edge_runtime.selftest import Replay, replay
 from fmnist_edge_runtime.session import Floats, Images
 
@@ -107,6 +108,19 @@ class Classifier:
             ImageError: the picture cannot be read.
         """
         return self._predictions([self._picture(image, read_as)])[0]
+
+    def explain(self, image: PictureSource, *, read_as: ReadAs = "auto") -> tuple[Prediction, Image.Image]:
+        """Classify one picture, and draw what was cut out, what the network saw and what it took that for.
+
+        Raises:
+            ImageError: the picture cannot be read.
+        """
+        from fmnist_edge_runtime.sight import draw_sight  # fonts are not for every start
+
+        opened = open_picture(image)
+        reading = read_image(opened, self._file.contract.height, self._file.contract.width, read_as)
+        answer = self._predictions([reading])[0]
+        return answer, draw_sight(opened, reading, answer)
 
     @overload
     def predict_many(

@@ -14,10 +14,11 @@ _DARK, _LIGHT = 40, 230  # greys of an article in Fashion-MNIST, from its 3rd to
 _LEAST_SPAN = 40  # levels; a plain article's creases are not blown up further
 
 
-def view_of_photo(image: Image.Image, height: int, width: int) -> npt.NDArray[np.uint8] | None:
-    """Return the article in ``image`` as uint8 ``[height, width]``, or None where there is nothing to see.
+def view_of_photo(image: Image.Image, height: int, width: int) -> tuple[npt.NDArray[np.uint8], Mask] | None:
+    """Return the article in ``image`` as uint8 ``[height, width]`` with its mask, or None if there is nothing to see.
 
-    Where the picture has transparency, that is the mask; else the article is told from its ground by ``cutout.py``.
+    The mask covers the whole picture, shrunk. Where the picture has transparency, that is the mask; else the article is
+    told from its ground by ``cutout.py``.
     """
     small = _shrunk(image)
     if min(small.size) < _SMALLEST:
@@ -32,7 +33,7 @@ def view_of_photo(image: Image.Image, height: int, width: int) -> npt.NDArray[np
         mask = cut_out(colours)
     if mask.sum() < _SMALLEST**2 // 4:
         return None
-    return _framed(_toned(np.asarray(small.convert("L"), np.float32), mask), mask, height, width)
+    return _framed(_toned(np.asarray(small.convert("L"), np.float32), mask), mask, height, width), mask
 
 
 def _shrunk(image: Image.Image) -> Image.Image:

@@ -5,7 +5,9 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
+from fmnist_edge_runtime.cutout import Mask
 from fmnist_edge_runtime.fmnist_form import fit, is_fmnist_form, to_grey
 from fmnist_edge_runtime.photo import view_of_photo
 from fmnist_edge_runtime.picture import PictureSource, open_picture
@@ -16,11 +18,15 @@ WAYS: tuple[str, ...] = get_args(ReadAs)
 
 @dataclass(frozen=True)
 class Reading:
-    """What the network is shown: ``pixels`` uint8 ``[height, width]``; how it was read; whether anything was found."""
+    """What the network is shown: ``pixels`` uint8 ``[height, width]``; how it was read; whether anything was found.
+
+    ``mask`` is what was cut out of the whole picture, shrunk; None if nothing was.
+    """
 
     pixels: npt.NDArray[np.uint8]
     read_as: str
     found: bool
+    mask: Mask | None = None
 
 
 def read_picture(source: PictureSource, height: int, width: int, read_as: ReadAs = "auto") -> Reading:
@@ -34,9 +40,14 @@ def read_picture(source: PictureSource, height: int, width: int, read_as: ReadAs
     """
     if read_as not in WAYS:
         raise ValueError(f"read_as={read_as!r}: one of {', '.join(WAYS)}")
-    image = open_picture(source)
+    return read_image(open_picture(source), height, width, read_as)
+
+
+def read_image(image: Image.Image, height: int, width: int, read_as: ReadAs) -> Reading:
+    """Read a picture that was opened by ``open_picture``; else as :func:`read_picture`."""
     if read_as == "fmnist" or (read_as == "auto" and is_fmnist_form(image, height, width)):
         return Reading(fit(to_grey(image), height, width), "fmnist", found=True)
-    view = view_of_photo(image, height, width)
-    blank = np.zeros((height, width), np.uint8)
-    return Reading(blank if view is None else view, "photo", found=view is not None)
+    seen = view_of_photo(image, height, width)
+    if seen is None:
+        return Reading(np.zeros((height, width), np.uint8), "photo", found=False)
+    return Reading(seen[0], "photo", found=True, mask=seen[1])

@@ -48,6 +48,27 @@ def test_a_picture_on_white_is_cut_out_unless_told_otherwise(run, root, tmp_path
     assert record["as"] == told
 
 
+def test_what_was_seen_is_saved_for_each_picture(run, root, tmp_path):
+    bad = tmp_path / "notes.txt"
+    bad.write_text("no picture")
+    hostile = tmp_path / "a\nb; c.png"
+    hostile.write_bytes((root / PICTURES / "bag.png").read_bytes())
+    done = run("predict", root / PICTURES / "dress.png", bad, hostile, "--save-view", tmp_path / "new" / "views")
+    assert done.returncode == 1
+    saved = sorted(path.name for path in (tmp_path / "new" / "views").iterdir())
+    assert saved == ["0001-dress.png", "0003-a_b__c.png"]
+    for name in saved:
+        with Image.open(tmp_path / "new" / "views" / name) as view:
+            assert view.size == (904, 336)
+
+
+def test_views_that_cannot_be_saved_are_a_wrong_call(run, root):
+    taken = root / PICTURES / "dress.png"
+    done = run("predict", taken, "--save-view", taken)
+    assert done.returncode == 2
+    assert b"cannot be made" in done.stderr
+
+
 def test_standard_input_is_a_picture_too(run, root):
     done = run("predict", "-", "--jsonl", stdin=(root / PICTURES / "sandal.png").read_bytes())
     assert [(record["path"], record["label"]) for record in records(done)] == [("-", "Sandal")]

@@ -79,7 +79,8 @@ def test_the_article_is_light_on_black_and_fills_the_frame():
     picture = np.full((120, 90, 3), 240, np.uint8)
     picture[30:90, 30:60] = 60
     picture[30:90, 30:45] = 20
-    view = view_of_photo(Image.fromarray(picture), 28, 28)
+    view, mask = view_of_photo(Image.fromarray(picture), 28, 28)
+    assert mask.mean() == pytest.approx(1 / 6, abs=0.02)
     rows, columns = np.nonzero(view.any(1))[0], np.nonzero(view.any(0))[0]
     assert (rows[0], rows[-1]) == (0, 27)
     assert (columns[0], columns[-1]) == (7, 20)
@@ -90,12 +91,12 @@ def test_transparency_is_the_mask_where_there_is_any():
     colours = np.random.default_rng(0).integers(0, 256, (56, 56, 4), np.uint8)
     colours[..., 3] = 0
     colours[10:50, 20:40, 3] = 255
-    view = view_of_photo(Image.fromarray(colours), 28, 28)
+    view, _ = view_of_photo(Image.fromarray(colours), 28, 28)
     assert (view > 0).sum() == 28 * 14
     opaque = colours.copy()
     opaque[..., 3] = 255
     assert np.array_equal(
-        view_of_photo(Image.fromarray(opaque), 28, 28), view_of_photo(Image.fromarray(opaque[..., :3]), 28, 28)
+        view_of_photo(Image.fromarray(opaque), 28, 28)[0], view_of_photo(Image.fromarray(opaque[..., :3]), 28, 28)[0]
     )
 
 
@@ -116,6 +117,25 @@ def test_where_nothing_is_to_be_seen_nothing_is_known(classifier, picture):
     answer = classifier.predict(picture)
     assert answer.read_as == "photo"
     assert not answer.known
+
+
+def test_what_was_seen_can_be_shown(classifier):
+    picture = np.full((120, 90, 3), 240, np.uint8)
+    picture[30:90, 30:60] = 60
+    answer, sheet = classifier.explain(Image.fromarray(picture))
+    assert answer == classifier.predict(Image.fromarray(picture))
+    colours = np.asarray(sheet)
+    outline = (colours == (255, 0, 200)).all(-1)
+    rows, columns = np.nonzero(outline.any(1))[0], np.nonzero(outline.any(0))[0]
+    assert rows[-1] - rows[0] == pytest.approx(140, abs=8)  # half of the panel's height
+    assert columns[-1] - columns[0] == pytest.approx(70, abs=8)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
+def test_every_kind_of_picture_can_be_shown(classifier, mode):
+    picture = Image.linear_gradient("L")
+    picture = Image.new(mode, (40, 40), 30000) if mode == "I;16" else picture.convert("RGB").convert(mode)
+    assert classifier.explain(picture)[1].size == (904, 336)
 
 
 def test_a_way_of_reading_that_is_none_is_refused():
