@@ -5,11 +5,12 @@ Fields, all required unless marked: docs/contract.md.
 
 import base64
 import binascii
-import hashlib
 import json
 import math
 from dataclasses import dataclass
 from typing import Any, NoReturn
+
+from fmnist_edge_runtime.digest import sha256
 
 KEY = "fmnist_edge"
 SCHEMA_VERSION = 1
@@ -71,7 +72,7 @@ def encode(metadata: dict[str, Any], graph_sha256: str) -> bytes:
     """Return the entry's bytes: ``metadata`` with the graph's digest and the metadata's own."""
     complete = metadata | {"graph_sha256": graph_sha256}
     complete.pop("metadata_sha256", None)
-    return canonical(complete | {"metadata_sha256": hashlib.sha256(canonical(complete)).hexdigest()})
+    return canonical(complete | {"metadata_sha256": sha256(canonical(complete)).hexdigest()})
 
 
 def decode(entry: bytes, graph_sha256: str) -> Contract:
@@ -92,7 +93,7 @@ def decode(entry: bytes, graph_sha256: str) -> Contract:
     if raw.get("schema_version") != SCHEMA_VERSION:
         raise ContractError(f"its schema_version is {raw.get('schema_version')!r}, this runtime knows {SCHEMA_VERSION}")
     without_digest = {key: value for key, value in raw.items() if key != "metadata_sha256"}
-    if raw.get("metadata_sha256") != hashlib.sha256(canonical(without_digest)).hexdigest():
+    if raw.get("metadata_sha256") != sha256(canonical(without_digest)).hexdigest():
         raise ContractError("its metadata is damaged: the digest differs")
     if raw.get("graph_sha256") != graph_sha256:
         raise ContractError("its graph is damaged, or another model's: the digest differs")

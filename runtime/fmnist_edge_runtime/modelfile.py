@@ -3,13 +3,13 @@
 The contract is the file's last metadata entry, so the file is the graph's bytes followed by one protobuf field.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fmnist_edge_runtime import contract
 from fmnist_edge_runtime.contract import Contract, ContractError
+from fmnist_edge_runtime.digest import sha256
 from fmnist_edge_runtime.errors import ModelError
 from fmnist_edge_runtime.wire import BYTES, WireError, encode_bytes, fields, has_external_data
 
@@ -29,7 +29,7 @@ class ModelFile:
 
 def seal(graph: bytes, metadata: dict[str, Any]) -> bytes:
     """Return the ONNX file ``graph`` with its contract appended."""
-    entry = contract.encode(metadata, hashlib.sha256(graph).hexdigest())
+    entry = contract.encode(metadata, sha256(graph).hexdigest())
     pair = encode_bytes(_KEY, contract.KEY.encode()) + encode_bytes(_VALUE, entry)
     return graph + encode_bytes(_METADATA_PROPS, pair)
 
@@ -77,7 +77,7 @@ def _open(content: bytes) -> Contract:
     field, value = entries[0]
     if field.value_end != len(content):
         raise ContractError("its metadata is not the last thing in the file")
-    parsed = contract.decode(value, hashlib.sha256(view[: field.start]).hexdigest())
+    parsed = contract.decode(value, sha256(view[: field.start]).hexdigest())
     if has_external_data(view):
         raise ContractError("it keeps weights in another file, which this kit never does")
     return parsed

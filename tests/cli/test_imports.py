@@ -22,11 +22,9 @@ def command(*arguments):
     return f"""
 import sys
 sys.argv = ["fmnist-edge", *{arguments!r}]
-from fmnist_edge.cli import main
-try:
-    main()
-except SystemExit as end:
-    assert not end.code, end.code
+from fmnist_edge.cli import run
+code = run()
+assert not code, code
 {REPORT}"""
 
 
