@@ -12,7 +12,12 @@ class Recipe:
     ``validation`` training images are held out and watched after each epoch. 0 trains on all 60,000 and prints the
     test accuracy after each epoch, as the classroom notebook does; nothing is chosen by it. With ``muon_rate`` above 0,
     the convolutions are trained by Muon (``muon.py``) at that rate, and what remains by SGD. ``skip`` is the share of
-    well-known images left out of an epoch (``prune.py``).
+    well-known images left out of an epoch (``prune.py``). ``bfloat16`` computes convolutions in that type; weights and
+    their sums stay float32.
+
+    ``photo_like`` is the share of images shown as if cut out of a photograph (``photo_like.py``). ``strangers`` is how
+    many pictures of no garment are generated, and ``strangers_per_batch`` how many of them are shown with each batch
+    (``strangers.py``).
 
     With ``teachers``, the loss is made of their answers at ``teacher_temperature``, by ``teacher_share``, and of the
     labels (``distil.py``); ``views`` is the number of augmentations of each image, after which they come again, so that
@@ -30,10 +35,14 @@ class Recipe:
     label_smoothing: float = 0.0
     shift: int = 0
     erase: float = 0.0
+    photo_like: float = 0.0
+    strangers: int = 0
+    strangers_per_batch: int = 0
     average_decay: float = 0.0
     validation: int = 0
     muon_rate: float = 0.0
     skip: float = 0.0
+    bfloat16: bool = False
     teachers: tuple[str, ...] = ()
     teacher_temperature: float = 1.0
     teacher_share: float = 0.0

@@ -15,9 +15,11 @@ from fmnist_edge_export.augment import augment
 from fmnist_edge_export.data import Dataset
 from fmnist_edge_export.distil import Teacher, distillation_loss, soft_labels
 from fmnist_edge_export.models import build
+from fmnist_edge_export.photo_like import photo_like
 from fmnist_edge_export.progress import Epoch, Run, restore_progress, save_progress
 from fmnist_edge_export.prune import chosen_images
 from fmnist_edge_export.recipes import Recipe
+from fmnist_edge_export.strangers import doubt_loss, strangers, turned
 from fmnist_edge_export.training_state import TrainingState, new_state
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,9 @@ def train(
     model = build(run.architecture).to(memory_format=torch.channels_last)
     state = new_state(model, recipe, len(images))
     curve = restore_progress(checkpoint, run, state) if resume else []
+    if recipe.strangers and not curve:
+        log.info("drawing %d pictures of no garment", recipe.strangers)
+        state.strangers = torch.from_numpy(strangers(data.learn.images, recipe.strangers, run.seed)).unsqueeze(1)
     network = state.averaged.module if recipe.average_decay else model  # what the run is about
     for epoch in range(len(curve) + 1, recipe.epochs + 1):
         lesson = prepare(epoch, images, labels, run, state, teachers)
@@ -87,7 +92,8 @@ class Lesson:
     """What one epoch learns from.
 
     ``images`` uint8 ``[N, 1, H, W]`` as they are seen, ``labels`` ``[N]``, ``soft`` the teachers' answers ``[N, K]`` if
-    there are teachers; ``order`` the indices to go through, ``weights`` ``[N]`` what each image counts.
+    there are teachers; ``order`` the indices to go through, ``weights`` ``[N]`` what each image counts; ``strangers``
+    uint8 ``[S, 1, H, W]`` pictures of no garment, of which ``choices`` ``[batches, n]`` names those of each batch.
     """
 
     images: Tensor
@@ -95,6 +101,8 @@ class Lesson:
     soft: Tensor | None
     order: Tensor
     weights: Tensor
+    strangers: Tensor
+    choices: Tensor
 
 
 def prepare(
@@ -109,7 +117,25 @@ def prepare(
         state.soft_labels[view] = soft_labels(teachers, seen, recipe.teacher_temperature)
     generator = torch.Generator().manual_seed(run.seed * 100_003 + epoch)
     order, weights = chosen_images(state.losses, recipe.skip, (epoch - 1) / recipe.epochs, generator)
-    return Lesson(seen, labels, state.soft_labels.get(view), order, weights)
+    batches = math.ceil(len(order) / recipe.batch_size)
+    return Lesson(
+        _some_photo_like(seen, recipe.photo_like, generator) if recipe.photo_like else seen,
+        labels,
+        state.soft_labels.get(view),
+        order,
+        weights,
+        turned(state.strangers, generator),
+        torch.randint(max(1, len(state.strangers)), (batches, recipe.strangers_per_batch), generator=generator),
+    )
+
+
+def _some_photo_like(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Show a share of uint8 images as if cut out of photographs; what the teachers say of them stays true."""
+    chosen = (torch.rand(len(images), generator=generator) < share).nonzero()[:, 0]
+    changed = images.clone()
+    for part in chosen.split(_CHUNK):
+        changed[part] = to_bytes(photo_like(scaled(images[part]), generator))
+    return changed
 
 
 def learn(
@@ -121,10 +147,13 @@ def learn(
     for number, chosen in enumerate(batches):
         state.set_rate(rate((epoch - 1 + number / len(batches)) / recipe.epochs, recipe))
         labels = lesson.labels[chosen]
-        scores = state.model(scaled(lesson.images[chosen]).to(memory_format=torch.channels_last))
+        shown = torch.cat([lesson.images[chosen], lesson.strangers[lesson.choices[number]]])
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
+            answers = state.model(scaled(shown).to(memory_format=torch.channels_last)).float()
+        scores, doubtful = answers[: len(chosen)], answers[len(chosen) :]
         loss = _loss(scores, labels, None if lesson.soft is None else lesson.soft[chosen], recipe)
         weighted = loss * lesson.weights[chosen]
-        state.step(weighted.mean())
+        state.step(weighted.mean() + doubt_loss(doubtful))
         state.losses[chosen] = loss.detach()
         losses += float(weighted.detach().sum())
         hits += int((scores.argmax(1) == labels).sum())
@@ -137,7 +166,7 @@ def augmented_view(images: Tensor, view: int, run: Run) -> Tensor:
     generator = torch.Generator().manual_seed(run.seed * 100_003 + 50_000 + view)
     settings = run.recipe
     parts = [augment(scaled(x), generator, shift=settings.shift, erase=settings.erase) for x in images.split(_CHUNK)]
-    return torch.cat([(255 * part).round().to(torch.uint8) for part in parts])
+    return torch.cat([to_bytes(part) for part in parts])
 
 
 def _loss(logits: Tensor, labels: Tensor, soft: Tensor | None, recipe: Recipe) -> Tensor:
@@ -168,6 +197,11 @@ def to_tensors(data: Dataset) -> tuple[Tensor, Tensor]:
 def scaled(images: Tensor) -> Tensor:
     """Return uint8 pixels as floats in 0 to 1."""
     return images.float() / 255
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Return pixels from 0 to 1 as uint8."""
+    return (255 * images).round().to(torch.uint8)
 
 
 @torch.inference_mode()

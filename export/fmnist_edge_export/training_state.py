@@ -16,13 +16,14 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 
 @dataclass
 class TrainingState:
-    """Weights, their average, the optimisers' momenta; each image's latest loss; soft labels by view."""
+    """Weights, their average, the optimisers' momenta; each image's latest loss; soft labels by view; strangers."""
 
     model: nn.Module
     averaged: AveragedModel
     optimizers: list[torch.optim.Optimizer]
     losses: Tensor
     soft_labels: dict[int, Tensor] = field(default_factory=dict)
+    strangers: Tensor = field(default_factory=lambda: torch.empty(0, 1, 28, 28, dtype=torch.uint8))
 
     def set_rate(self, factor: float) -> None:
         """Set every learning rate to its peak times ``factor``."""
@@ -47,14 +48,14 @@ class TrainingState:
             for index, state in optimizer.state_dict()["state"].items():
                 if state.get("momentum_buffer") is not None:
                     named[f"momentum{number}.{index}"] = state["momentum_buffer"]
-        return named | {"losses": self.losses}
+        return named | {"losses": self.losses, "strangers": self.strangers}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take everything back from a checkpoint."""
         self.model.load_state_dict(_part(tensors, "model."))
         self.averaged.load_state_dict(_part(tensors, "averaged."))
         self.soft_labels = {int(view): value for view, value in _part(tensors, "soft_labels.").items()}
-        self.losses = tensors["losses"]
+        self.losses, self.strangers = tensors["losses"], tensors["strangers"]
         for number, optimizer in enumerate(self.optimizers):
             state: dict[str, Any] = optimizer.state_dict()
             buffers = _part(tensors, f"momentum{number}.")

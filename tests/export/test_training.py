@@ -6,10 +6,13 @@ import torch
 
 from fmnist_edge_export.augment import augment
 from fmnist_edge_export.data import Dataset
+from fmnist_edge_export.models import build
 from fmnist_edge_export.progress import Run
 from fmnist_edge_export.recipes import RECIPES
 from fmnist_edge_export.record import weights_of
-from fmnist_edge_export.train import Split, augmented_view, rate, split, to_tensors, train
+from fmnist_edge_export.strangers import strangers
+from fmnist_edge_export.train import Split, augmented_view, prepare, rate, split, to_tensors, train
+from fmnist_edge_export.training_state import new_state
 from fmnist_edge_runtime.errors import ModelError
 
 TINY = replace(RECIPES["teacher_9"], epochs=3, batch_size=50, validation=20)
@@ -191,3 +194,42 @@ def test_about_the_asked_share_of_images_is_erased():
     erased = (changed < 2).flatten(1)
     assert 0.25 < erased.any(dim=1).float().mean() < 0.35
     assert erased.float().mean(dim=1).max() <= 0.40
+
+
+STRANGE = replace(TINY, epochs=2, photo_like=0.5, strangers=16, strangers_per_batch=8)
+
+
+def test_strangers_are_drawn_once_also_by_a_resumed_run(parts, tmp_path):
+    run = Run("edge", STRANGE, 0)
+    whole, _ = train(run, parts, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(run, parts, tmp_path / "cut", on_batch=stop_in(2))
+    resumed, _ = train(run, parts, tmp_path / "cut", resume=True)
+    assert weights_of(resumed) == weights_of(whole)
+
+
+def test_strangers_teach_doubt(parts, tmp_path):
+    recipe = replace(STRANGE, epochs=12, photo_like=0.0, skip=0.0, average_decay=0.0)
+    pictures = torch.from_numpy(strangers(parts.learn.images, 16, 0)).unsqueeze(1).float() / 255
+
+    def confidence(recipe, name):
+        module, _ = train(Run("edge", recipe, 0), parts, tmp_path / name)
+        return float(module(pictures).detach().softmax(1).amax(1).mean())
+
+    taught = confidence(recipe, "taught")
+    assert taught < 0.5 * confidence(replace(recipe, strangers=0, strangers_per_batch=0), "not taught") + 0.1
+
+
+def test_some_images_are_made_photo_like_after_the_teachers_saw_them(parts):
+    asked = []
+
+    def teacher(images):
+        asked.append(images.copy())
+        return np.zeros((len(images), 10), np.float32), None
+
+    run = Run("edge", replace(DISTILLED, photo_like=0.5), 0)
+    images, labels = to_tensors(parts.learn)
+    lesson = prepare(1, images, labels, run, new_state(build("edge"), run.recipe, len(images)), [teacher])
+    plain = augmented_view(images, 0, run)
+    assert np.array_equal(asked[0], plain[:, 0].numpy())
+    assert 0.35 < (lesson.images != plain).flatten(1).any(1).float().mean() < 0.65
