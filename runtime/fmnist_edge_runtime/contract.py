@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 KEY = "fmnist_edge"
 SCHEMA_VERSION = 1
-PICTURE_READER_VERSION = 2
+PICTURE_READER_VERSION = 3
 UNKNOWN_SCORES = ("max_probability",)
 _LARGEST_SIDE = 4096
 _MOST_BYTES = 4 * 2**20
