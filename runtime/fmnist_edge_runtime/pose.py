@@ -10,7 +10,7 @@ from fmnist_edge_runtime.cutout import Mask
 
 Floats = npt.NDArray[np.float32]
 
-_TURNS = tuple(range(-40, 41, 5))  # degrees
+_TURNS = np.arange(-40, 41, 5)  # degrees
 _FARTHEST = 30  # degrees; what would have to be turned further was laid askew on purpose, or is no garment
 _WORTH_A_DEGREE = 0.004  # of overlap with the mirror image; keeps what is about as good as it lies
 _WIDE = 0.75  # of the height; what is narrower has no arms spread out
@@ -21,9 +21,21 @@ _WIDEST = 6 / 7  # of the frame; 9 in 10 tops of the training set are at most th
 
 def slant(mask: Mask) -> int:
     """Return the degrees to turn by, counter-clockwise, for the article to be most like its mirror image."""
-    likeness = {turn: _likeness(mask, turn) - _WORTH_A_DEGREE * abs(turn) for turn in _TURNS}
-    best = max(_TURNS, key=lambda turn: likeness[turn])
+    likeness = _likeness(mask) - _WORTH_A_DEGREE * np.abs(_TURNS)
+    best = int(_TURNS[likeness.argmax()])
     return best if abs(best) <= _FARTHEST else 0
+
+
+def _likeness(mask: Mask) -> Floats:
+    """Return for each turn how much of the article and its mirror image, about an axis so tilted, is common to both."""
+    rows, columns = np.nonzero(mask)
+    down, across = rows - rows.mean(), columns - columns.mean()
+    cosine, sine = np.cos(np.radians(2 * _TURNS))[:, None], np.sin(np.radians(2 * _TURNS))[:, None]
+    row = np.round(rows.mean() + down * cosine - across * sine).astype(np.int64)
+    column = np.round(columns.mean() - down * sine - across * cosine).astype(np.int64)
+    inside = (row >= 0) & (row < mask.shape[0]) & (column >= 0) & (column < mask.shape[1])
+    kept = (inside & mask[np.where(inside, row, 0), np.where(inside, column, 0)]).mean(1)
+    return np.asarray(kept / (2 - kept), np.float32)
 
 
 def turned(picture: Floats, mask: Mask, degrees: int) -> tuple[Floats, Mask]:
@@ -38,19 +50,6 @@ def turned(picture: Floats, mask: Mask, degrees: int) -> tuple[Floats, Mask]:
     if not inside.any():
         return picture, mask
     return np.where(inside, np.asarray(turn(Image.fromarray(picture))), np.float32(0)), inside
-
-
-def _likeness(mask: Mask, turn: int) -> float:
-    """Return how much of the article, turned about its middle, and its mirror image is common to both."""
-    rows, columns = np.nonzero(mask)
-    reach = int(np.hypot(*mask.shape) / 2) + 2
-    down, across = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    cosine, sine = np.cos(np.radians(turn)), np.sin(np.radians(turn))
-    row = np.round(rows.mean() + down * cosine + across * sine).astype(np.int64)
-    column = np.round(columns.mean() - down * sine + across * cosine).astype(np.int64)
-    inside = (row >= 0) & (row < mask.shape[0]) & (column >= 0) & (column < mask.shape[1])
-    shape = inside & mask[np.where(inside, row, 0), np.where(inside, column, 0)]
-    return float((shape & shape[:, ::-1]).sum() / max(1, (shape | shape[:, ::-1]).sum()))
 
 
 def fold_arms(picture: Floats, mask: Mask, height: int, width: int) -> npt.NDArray[np.uint8] | None:

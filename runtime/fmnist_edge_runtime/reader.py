@@ -9,7 +9,7 @@ from PIL import Image
 
 from fmnist_edge_runtime.cutout import Mask
 from fmnist_edge_runtime.fmnist_form import fit, is_fmnist_form, to_grey
-from fmnist_edge_runtime.photo import views_of_photo
+from fmnist_edge_runtime.photo import find_article
 from fmnist_edge_runtime.picture import PictureSource, open_picture
 
 ReadAs: TypeAlias = Literal["auto", "photo", "fmnist"]
@@ -18,7 +18,7 @@ WAYS: tuple[str, ...] = get_args(ReadAs)
 
 @dataclass(frozen=True)
 class Reading:
-    """What the network is shown: ``views`` uint8 ``[V, height, width]``; how it was read; whether anything was found.
+    """What the network is shown: ``views`` uint8 ``[V, height, width]``; how it was read; whether an article was found.
 
     Of a photograph there are several views, whose probabilities are averaged. ``mask`` is what was cut out of the whole
     picture, shrunk; None if nothing was.
@@ -53,7 +53,7 @@ def read_image(image: Image.Image, height: int, width: int, read_as: ReadAs) -> 
     """Read a picture that was opened by ``open_picture``; else as :func:`read_picture`."""
     if read_as == "fmnist" or (read_as == "auto" and is_fmnist_form(image, height, width)):
         return Reading(fit(to_grey(image), height, width)[None], "fmnist", found=True)
-    seen = views_of_photo(image, height, width)
-    if seen is None:
+    article = find_article(image, height, width)
+    if article is None:
         return Reading(np.zeros((1, height, width), np.uint8), "photo", found=False)
-    return Reading(seen[0], "photo", found=True, mask=seen[1])
+    return Reading(article.views, "photo", found=article.clear, mask=article.mask)

@@ -8,7 +8,7 @@ from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.colours import Mixture, Palette, to_lab
 from fmnist_edge_runtime.cutout import cut_out
 from fmnist_edge_runtime.fmnist_form import is_fmnist_form
-from fmnist_edge_runtime.photo import views_of_photo
+from fmnist_edge_runtime.photo import find_article
 from fmnist_edge_runtime.pose import slant, turned
 from fmnist_edge_runtime.reader import read_picture
 
@@ -81,8 +81,8 @@ def test_the_article_is_light_on_black_and_fills_the_frame():
     picture = np.full((120, 90, 3), 240, np.uint8)
     picture[30:90, 30:60] = 60
     picture[30:90, 30:45] = 20
-    views, mask = views_of_photo(Image.fromarray(picture), 28, 28)
-    view = views[0]
+    article = find_article(Image.fromarray(picture), 28, 28)
+    view, mask = article.views[0], article.mask
     assert mask.mean() == pytest.approx(1 / 6, abs=0.02)
     rows, columns = np.nonzero(view.any(1))[0], np.nonzero(view.any(0))[0]
     assert (rows[0], rows[-1]) == (0, 27)
@@ -94,13 +94,13 @@ def test_transparency_is_the_mask_where_there_is_any():
     colours = np.random.default_rng(0).integers(0, 256, (56, 56, 4), np.uint8)
     colours[..., 3] = 0
     colours[10:50, 20:40, 3] = 255
-    views, _ = views_of_photo(Image.fromarray(colours), 28, 28)
-    assert (views[0] > 0).sum() == 28 * 14
+    article = find_article(Image.fromarray(colours), 28, 28)
+    assert article.clear
+    assert (article.views[0] > 0).sum() == 28 * 14
     opaque = colours.copy()
     opaque[..., 3] = 255
-    assert np.array_equal(
-        views_of_photo(Image.fromarray(opaque), 28, 28)[0], views_of_photo(Image.fromarray(opaque[..., :3]), 28, 28)[0]
-    )
+    with_alpha, without = (find_article(Image.fromarray(colours), 28, 28) for colours in (opaque, opaque[..., :3]))
+    assert np.array_equal(with_alpha.views, without.views)
 
 
 def laid_out(slant=0):
@@ -121,7 +121,7 @@ def box(view):
 
 
 def test_arms_that_are_spread_are_also_seen_hanging():
-    views, _ = views_of_photo(laid_out()[0], 28, 28)
+    views = find_article(laid_out()[0], 28, 28).views
     (high, wide), (folded_high, folded_wide) = box(views[0]), box(views[1])
     assert (high, wide) == (18, 28)
     assert (folded_high, folded_wide) == (28, 24)
@@ -130,7 +130,7 @@ def test_arms_that_are_spread_are_also_seen_hanging():
 
 
 def test_what_lies_askew_is_put_upright():
-    straight, askew = (views_of_photo(laid_out(slant)[0], 28, 28)[0][0] for slant in (0, 15))
+    straight, askew = (find_article(laid_out(degrees)[0], 28, 28).views[0] for degrees in (0, 15))
     assert ((straight > 0) == (askew > 0)).mean() > 0.93
     untouched = np.asarray(laid_out(15)[0].convert("L")) < 128
     assert slant(untouched[::4, ::4]) == 15
@@ -146,7 +146,7 @@ def test_nothing_vanishes_in_turning():
 
 
 def test_each_view_is_seen_mirrored_too():
-    views, _ = views_of_photo(laid_out(10)[0], 28, 28)
+    views = find_article(laid_out(10)[0], 28, 28).views
     assert np.array_equal(views[len(views) // 2 :], views[: len(views) // 2, :, ::-1])
 
 
@@ -179,6 +179,19 @@ def test_where_nothing_is_to_be_seen_nothing_is_known(classifier, picture):
     answer = classifier.predict(picture)
     assert answer.read_as == "photo"
     assert not answer.known
+
+
+def test_what_is_cut_out_of_noise_or_of_a_gradient_is_not_known(classifier):
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(0, 1, 90)[None, :, None] * rng.integers(60, 255, (20, 1, 1, 3)) * np.ones((1, 120, 1, 1))
+    unclear = [*rng.integers(0, 256, (20, 120, 90, 3), np.uint8), *ramp.astype(np.uint8)]
+    answers = list(classifier.predict_many(unclear))
+    assert np.mean([answer.known for answer in answers]) < 0.1
+    picture, _ = laid_out()
+    noise = rng.integers(-10, 11, (160, 160, 3))
+    grainy = Image.fromarray((np.asarray(picture) + noise).clip(0, 255).astype(np.uint8))
+    assert read_picture(picture, 28, 28).found
+    assert read_picture(grainy, 28, 28).found
 
 
 def test_what_was_seen_can_be_shown(classifier):
