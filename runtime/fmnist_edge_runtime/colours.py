@@ -1,4 +1,4 @@
-"""Colours as the cut-out sees them: CIE L*a*b*, gathered into a few hundred, with mixtures of Gaussians over those."""
+"""Colours as the cut-out sees them: CIE L*a*b*, gathered into about a hundred, and mixtures of Gaussians over those."""
 
 from dataclasses import dataclass
 
@@ -39,7 +39,7 @@ _TO_XYZ = np.array(
 class Palette:
     """The different colours of a picture: ``colours`` ``[M, 3]``, the means of what lies in one cell of Lab.
 
-    A picture of 56 x 56 pixels has about 200, and mixtures fitted to those cost a tenth of mixtures fitted to pixels.
+    A photograph of 56 x 56 pixels has about 80, seldom more than 150: mixtures are fitted to those, not to each pixel.
     """
 
     def __init__(self, lab: Floats) -> None:

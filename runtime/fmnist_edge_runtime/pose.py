@@ -16,7 +16,7 @@ _WORTH_A_DEGREE = 0.004  # of overlap with the mirror image; keeps what is about
 _WIDE = 0.75  # of the height; what is narrower has no arms spread out
 _FULL = 0.6  # of the height; columns that the article fills less are arms, and get narrower,
 _NARROWEST = 0.5  # though never more than that
-_WIDEST = 6 / 7  # of the frame; 9 in 10 tops of the training set are at most that wide
+_WIDEST = 6 / 7  # of the frame; 9 in 10 tops of the training set are at most a pixel wider
 
 
 def slant(mask: Mask) -> int:
