@@ -235,8 +235,10 @@ class Classifier:
 
     def _predictions(self, readings: list[Reading]) -> list[Prediction]:
         contract, answers = self._file.contract, []
-        rows = self.probabilities(np.stack([reading.pixels for reading in readings])).tolist()
-        for reading, row in zip(readings, rows, strict=True):
+        counts = np.array([len(reading.views) for reading in readings])
+        seen = self.probabilities(np.concatenate([reading.views for reading in readings]))
+        means = np.add.reduceat(seen, np.cumsum(counts) - counts) / counts[:, None].astype(np.float32)
+        for reading, row in zip(readings, means.tolist(), strict=True):
             best = max(row)
             index = row.index(best)
             known = reading.found and contract.is_known(best)

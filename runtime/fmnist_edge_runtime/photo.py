@@ -1,29 +1,48 @@
 """A photograph as Fashion-MNIST would show it: the article alone, light on black, filling the frame."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from fmnist_edge_runtime.cutout import Mask, cut_out
+from fmnist_edge_runtime.cutout import Mask, cut_out, outline_contrast
 from fmnist_edge_runtime.fmnist_form import fit, to_grey
+from fmnist_edge_runtime.pose import fold_arms, slant, turned
+
+Floats = npt.NDArray[np.float32]
+Views = npt.NDArray[np.uint8]
 
 _SIDE = 56  # pixels of the longest side while cutting out: twice the network's
 _SMALLEST = 8  # pixels of the shortest side, below which nothing can be told apart
 _FLATTEST = 6  # levels between the darkest and the lightest pixel of any channel, below which nothing is shown
-_DARK, _LIGHT = 40, 230  # greys of an article in Fashion-MNIST, from its 3rd to its 97th percentile
+_FAINTEST_OUTLINE = 1.5  # times the contrast of the whole picture; 1 in 200 photographs of clothes is below
+_RANGES = ((40, 230), (0, 255))  # greys that an article's 3rd to 97th percentile are stretched over
 _LEAST_SPAN = 40  # levels; a plain article's creases are not blown up further
 
 
-def view_of_photo(image: Image.Image, height: int, width: int) -> tuple[npt.NDArray[np.uint8], Mask] | None:
-    """Return the article in ``image`` as uint8 ``[height, width]`` with its mask, or None if there is nothing to see.
+@dataclass(frozen=True)
+class Article:
+    """What was cut out of a photograph: ``views`` uint8 ``[V, height, width]``, and ``mask`` of the picture, shrunk.
 
-    The mask covers the whole picture, shrunk. Where the picture has transparency, that is the mask; else the article is
-    told from its ground by ``cutout.py``.
+    The views show one article in different greys and poses; what a network takes each of them for is to be averaged.
+    ``clear`` is false where the outline is no sharper than the rest of the picture: noise, gradients, close-ups.
+    """
+
+    views: Views
+    mask: Mask
+    clear: bool
+
+
+def find_article(image: Image.Image, height: int, width: int) -> Article | None:
+    """Return the article in ``image``, or None if there is nothing to see.
+
+    Where the picture has transparency, that is the mask; else the article is told from its ground by ``cutout.py``.
     """
     small = _shrunk(image)
     if min(small.size) < _SMALLEST:
         return None
-    colours, mask = np.asarray(small.convert("RGB")), None
+    colours, mask, clear = np.asarray(small.convert("RGB")), None, True
     if small.mode == "RGBA":
         alpha = np.asarray(small)[..., 3]
         mask = alpha >= 128 if alpha.min() < 128 else None
@@ -31,9 +50,28 @@ def view_of_photo(image: Image.Image, height: int, width: int) -> tuple[npt.NDAr
         if (colours.max((0, 1)).astype(int) - colours.min((0, 1))).max() < _FLATTEST:
             return None
         mask = cut_out(colours)
+        clear = outline_contrast(colours, mask) >= _FAINTEST_OUTLINE
     if mask.sum() < _SMALLEST**2 // 4:
         return None
-    return _framed(_toned(np.asarray(small.convert("L"), np.float32), mask), mask, height, width), mask
+    return Article(_views(np.asarray(small.convert("L"), np.float32), mask, height, width), mask, clear)
+
+
+def _views(grey: Floats, mask: Mask, height: int, width: int) -> Views:
+    """Return the article in each range of greys, as it lies and with its arms folded, and all these mirrored."""
+    degrees = slant(mask)
+    views = []
+    for darkest, lightest in _RANGES:
+        article, inside = _boxed(*turned(_toned(grey, mask, darkest, lightest), mask, degrees))
+        views.append(fit(Image.fromarray(article.round().astype(np.uint8)), height, width))
+        folded = fold_arms(article, inside, height, width)
+        views.append(views[-1] if folded is None else folded)
+    return np.stack(views + [view[:, ::-1] for view in views])
+
+
+def _boxed(picture: Floats, mask: Mask) -> tuple[Floats, Mask]:
+    rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return np.ascontiguousarray(picture[box]), mask[box]
 
 
 def _shrunk(image: Image.Image) -> Image.Image:
@@ -51,7 +89,7 @@ def _shrunk(image: Image.Image) -> Image.Image:
     return image.resize(size, Image.Resampling.BOX)
 
 
-def _toned(grey: npt.NDArray[np.float32], mask: Mask) -> npt.NDArray[np.uint8]:
+def _toned(grey: Floats, mask: Mask, darkest: int, lightest: int) -> Floats:
     """Return the article's negative on black, its greys stretched over those of the training set.
 
     Fashion-MNIST shows the negatives of product pictures (Xiao, Rasul and Vollgraf 2017, section 2).
@@ -60,10 +98,4 @@ def _toned(grey: npt.NDArray[np.float32], mask: Mask) -> npt.NDArray[np.uint8]:
     span = max(high - low, _LEAST_SPAN)
     start = (low + high - span) / 2
     negative = 1 - np.clip((grey - start) / span, 0, 1)
-    return np.asarray(np.where(mask, _DARK + (_LIGHT - _DARK) * negative, 0).round(), np.uint8)
-
-
-def _framed(picture: npt.NDArray[np.uint8], mask: Mask, height: int, width: int) -> npt.NDArray[np.uint8]:
-    rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
-    article = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return fit(Image.fromarray(np.ascontiguousarray(article)), height, width)
+    return np.asarray(np.where(mask, darkest + (lightest - darkest) * negative, 0), np.float32)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from fmnist_edge_runtime.cutout import Mask
 from fmnist_edge_runtime.fmnist_form import fit, is_fmnist_form, to_grey
-from fmnist_edge_runtime.photo import view_of_photo
+from fmnist_edge_runtime.photo import find_article
 from fmnist_edge_runtime.picture import PictureSource, open_picture
 
 ReadAs: TypeAlias = Literal["auto", "photo", "fmnist"]
@@ -18,15 +18,21 @@ WAYS: tuple[str, ...] = get_args(ReadAs)
 
 @dataclass(frozen=True)
 class Reading:
-    """What the network is shown: ``pixels`` uint8 ``[height, width]``; how it was read; whether anything was found.
+    """What the network is shown: ``views`` uint8 ``[V, height, width]``; how it was read; whether an article was found.
 
-    ``mask`` is what was cut out of the whole picture, shrunk; None if nothing was.
+    Of a photograph there are several views, whose probabilities are averaged. ``mask`` is what was cut out of the whole
+    picture, shrunk; None if nothing was.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    views: npt.NDArray[np.uint8]
     read_as: str
     found: bool
     mask: Mask | None = None
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """The first view, uint8 ``[height, width]``; of a picture in Fashion-MNIST's form the only one."""
+        return np.asarray(self.views[0])
 
 
 def read_picture(source: PictureSource, height: int, width: int, read_as: ReadAs = "auto") -> Reading:
@@ -46,8 +52,8 @@ def read_picture(source: PictureSource, height: int, width: int, read_as: ReadAs
 def read_image(image: Image.Image, height: int, width: int, read_as: ReadAs) -> Reading:
     """Read a picture that was opened by ``open_picture``; else as :func:`read_picture`."""
     if read_as == "fmnist" or (read_as == "auto" and is_fmnist_form(image, height, width)):
-        return Reading(fit(to_grey(image), height, width), "fmnist", found=True)
-    seen = view_of_photo(image, height, width)
-    if seen is None:
-        return Reading(np.zeros((height, width), np.uint8), "photo", found=False)
-    return Reading(seen[0], "photo", found=True, mask=seen[1])
+        return Reading(fit(to_grey(image), height, width)[None], "fmnist", found=True)
+    article = find_article(image, height, width)
+    if article is None:
+        return Reading(np.zeros((1, height, width), np.uint8), "photo", found=False)
+    return Reading(article.views, "photo", found=article.clear, mask=article.mask)

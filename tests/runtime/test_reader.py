@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from fmnist_edge_runtime.classifier import Classifier
-from fmnist_edge_runtime.cutout import cut_out, to_lab
+from fmnist_edge_runtime.colours import Mixture, Palette, to_lab
+from fmnist_edge_runtime.cutout import cut_out
 from fmnist_edge_runtime.fmnist_form import is_fmnist_form
-from fmnist_edge_runtime.photo import view_of_photo
+from fmnist_edge_runtime.photo import find_article
+from fmnist_edge_runtime.pose import slant, turned
 from fmnist_edge_runtime.reader import read_picture
 
 
@@ -79,7 +81,8 @@ def test_the_article_is_light_on_black_and_fills_the_frame():
     picture = np.full((120, 90, 3), 240, np.uint8)
     picture[30:90, 30:60] = 60
     picture[30:90, 30:45] = 20
-    view, mask = view_of_photo(Image.fromarray(picture), 28, 28)
+    article = find_article(Image.fromarray(picture), 28, 28)
+    view, mask = article.views[0], article.mask
     assert mask.mean() == pytest.approx(1 / 6, abs=0.02)
     rows, columns = np.nonzero(view.any(1))[0], np.nonzero(view.any(0))[0]
     assert (rows[0], rows[-1]) == (0, 27)
@@ -91,13 +94,72 @@ def test_transparency_is_the_mask_where_there_is_any():
     colours = np.random.default_rng(0).integers(0, 256, (56, 56, 4), np.uint8)
     colours[..., 3] = 0
     colours[10:50, 20:40, 3] = 255
-    view, _ = view_of_photo(Image.fromarray(colours), 28, 28)
-    assert (view > 0).sum() == 28 * 14
+    article = find_article(Image.fromarray(colours), 28, 28)
+    assert article.clear
+    assert (article.views[0] > 0).sum() == 28 * 14
     opaque = colours.copy()
     opaque[..., 3] = 255
-    assert np.array_equal(
-        view_of_photo(Image.fromarray(opaque), 28, 28)[0], view_of_photo(Image.fromarray(opaque[..., :3]), 28, 28)[0]
+    with_alpha, without = (find_article(Image.fromarray(colours), 28, 28) for colours in (opaque, opaque[..., :3]))
+    assert np.array_equal(with_alpha.views, without.views)
+
+
+def laid_out(slant=0):
+    """A picture 160 x 160 of a dark top with arms to the sides, turned clockwise, and where it is."""
+    article = Image.new("L", (160, 160))
+    ImageDraw.Draw(article).polygon(
+        [(15, 40), (145, 40), (145, 62), (105, 62), (105, 125), (55, 125), (55, 62), (15, 62)], 255
     )
+    article = article.rotate(-slant)
+    picture = Image.new("RGB", article.size, (225, 215, 205))
+    picture.paste((60, 40, 90), mask=article)
+    return picture, np.asarray(article) > 127
+
+
+def box(view):
+    rows, columns = np.nonzero(view.any(1))[0], np.nonzero(view.any(0))[0]
+    return rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+
+
+def test_arms_that_are_spread_are_also_seen_hanging():
+    views = find_article(laid_out()[0], 28, 28).views
+    (high, wide), (folded_high, folded_wide) = box(views[0]), box(views[1])
+    assert (high, wide) == (18, 28)
+    assert (folded_high, folded_wide) == (28, 24)
+    body = [(view[-4] > 0).sum() / box(view)[1] for view in (views[0, :23], views[1])]
+    assert body[1] > 1.2 * body[0]  # arms get narrower than the body does
+
+
+def test_what_lies_askew_is_put_upright():
+    straight, askew = (find_article(laid_out(degrees)[0], 28, 28).views[0] for degrees in (0, 15))
+    assert ((straight > 0) == (askew > 0)).mean() > 0.93
+    untouched = np.asarray(laid_out(15)[0].convert("L")) < 128
+    assert slant(untouched[::4, ::4]) == 15
+    assert slant(laid_out(0)[1][::4, ::4]) == 0
+
+
+def test_nothing_vanishes_in_turning():
+    for place in range(81):
+        speck = np.arange(81).reshape(9, 9) == place
+        picture, mask = turned(np.where(speck, np.float32(200), 0), speck, 30)
+        assert mask.any()
+        assert picture[mask].min() > 90
+
+
+def test_each_view_is_seen_mirrored_too():
+    views = find_article(laid_out(10)[0], 28, 28).views
+    assert np.array_equal(views[len(views) // 2 :], views[: len(views) // 2, :, ::-1])
+
+
+def test_the_answer_is_the_mean_over_the_views(classifier):
+    picture = laid_out()[0]
+    views = read_picture(picture, 28, 28).views
+    expected = classifier.probabilities(views).mean(0)
+    assert np.ptp(classifier.probabilities(views), 0).max() > 0.01
+    assert np.allclose(classifier.predict(picture).probabilities, expected, atol=1e-6)
+    grey = Image.fromarray(views[1])
+    mixed = list(classifier.predict_many([picture, grey, picture]))
+    assert mixed == [classifier.predict(picture), classifier.predict(grey), classifier.predict(picture)]
+    assert mixed[1].probabilities == tuple(classifier.probabilities(views[1:2])[0].tolist())
 
 
 @pytest.mark.parametrize(
@@ -117,6 +179,19 @@ def test_where_nothing_is_to_be_seen_nothing_is_known(classifier, picture):
     answer = classifier.predict(picture)
     assert answer.read_as == "photo"
     assert not answer.known
+
+
+def test_what_is_cut_out_of_noise_or_of_a_gradient_is_not_known(classifier):
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(0, 1, 90)[None, :, None] * rng.integers(60, 255, (20, 1, 1, 3)) * np.ones((1, 120, 1, 1))
+    unclear = [*rng.integers(0, 256, (20, 120, 90, 3), np.uint8), *ramp.astype(np.uint8)]
+    answers = list(classifier.predict_many(unclear))
+    assert np.mean([answer.known for answer in answers]) < 0.1
+    picture, _ = laid_out()
+    noise = rng.integers(-10, 11, (160, 160, 3))
+    grainy = Image.fromarray((np.asarray(picture) + noise).clip(0, 255).astype(np.uint8))
+    assert read_picture(picture, 28, 28).found
+    assert read_picture(grainy, 28, 28).found
 
 
 def test_what_was_seen_can_be_shown(classifier):
@@ -149,3 +224,24 @@ def test_a_way_of_reading_that_is_none_is_refused():
 )
 def test_colours_have_their_published_lab_values(colour, lab):
     assert np.allclose(to_lab(np.array(colour, np.uint8)), lab, atol=0.05)
+
+
+def test_a_palette_gathers_like_colours_and_gives_each_pixel_its_own_back():
+    lab = np.array([[[10, 0, 0], [11, 0, 0], [50, 20, -30]]], np.float32)
+    palette = Palette(lab)
+    assert sorted(palette.colours[:, 0].tolist()) == [10.5, 50]
+    weights = palette.gather(np.array([[1, 2, 4]], np.float32))
+    assert palette.spread(weights).tolist() == [[3, 3, 4]]
+
+
+def test_a_mixture_finds_the_colours_that_weigh():
+    rng = np.random.default_rng(0)
+    means = np.array([[20, 0, 0], [60, 40, 0], [90, -40, 30]], np.float32)
+    colours = np.concatenate([mean + rng.normal(0, 3, (100, 3)) for mean in means]).astype(np.float32)
+    weights = np.repeat(np.array([1, 3, 0], np.float32), 100)
+    mixture = Mixture.fit(colours, weights, 2)
+    order = np.argsort(mixture.means[:, 0])
+    assert np.allclose(mixture.means[order], means[:2], atol=1)
+    assert np.allclose(np.exp(mixture.logs[order]), [0.25, 0.75], atol=0.02)
+    elsewhere = mixture.refit(colours, weights[::-1].copy())
+    assert np.allclose(elsewhere.means[np.argsort(elsewhere.means[:, 0])], means[1:], atol=1)
