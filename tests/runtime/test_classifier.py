@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from fmnist_edge_runtime.bundled import bundled_model
-from fmnist_edge_runtime.classifier import Classifier, allowed_cores
+from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import ImageError, ModelError
 
 
@@ -176,7 +176,3 @@ def test_a_file_that_was_opened_is_read_from_where_it_stands(classifier, sample)
     Image.fromarray(sample.images[0]).save(buffer, "PNG")
     buffer.seek(0)
     assert classifier.predict(buffer).label == "Ankle boot"
-
-
-def test_cores_are_counted_by_what_this_process_may_use():
-    assert 1 <= allowed_cores() <= (os.cpu_count() or 1)
