@@ -1,6 +1,6 @@
 """An asyncio worker: jobs wait in a queue, and the event loop never waits for a prediction.
 
-    python examples/asyncio_worker.py examples/pictures/*.png
+python examples/asyncio_worker.py examples/pictures/*.png
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """A service: send a picture, get what is in it.
 
-    pip install fastapi uvicorn python-multipart
-    uvicorn --app-dir examples fastapi_service:app
-    curl -F picture=@examples/pictures/bag.png http://127.0.0.1:8000/predict
+pip install fastapi uvicorn python-multipart
+uvicorn --app-dir examples fastapi_service:app
+curl -F picture=@examples/pictures/bag.png http://127.0.0.1:8000/predict
 """
 
 from collections.abc import AsyncIterator

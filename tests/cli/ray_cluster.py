@@ -13,6 +13,7 @@ cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **STORE})
 for _ in range(2):
     cluster.add_node(num_cpus=1, **STORE)
 cluster.wait_for_nodes()
-print(cluster.address, flush=True)
+sys.stdout.write(f"{cluster.address}\n")
+sys.stdout.flush()
 sys.stdin.read()
 cluster.shutdown()

@@ -121,6 +121,13 @@ def test_a_closed_classifier_says_so(sample):
         pickle.loads(pickle.dumps(classifier)).predict(sample.images[0])
 
 
+def test_a_with_block_closes(sample):
+    with Classifier() as classifier:
+        assert classifier.predict(sample.images[0]).label == "Ankle boot"
+    with pytest.raises(ModelError, match="is closed"):
+        classifier.predict(sample.images[0])
+
+
 def test_at_least_one_thread_is_needed():
     with pytest.raises(ValueError, match="at least 1"):
         Classifier(threads=0)
