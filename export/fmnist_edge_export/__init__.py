@@ -3,3 +3,5 @@
 Modules that need the ``[export]`` extra are imported where they are used, through :mod:`fmnist_edge_export.extras`,
 so that data, evaluation and verification of ONNX files work without it.
 """
+
+import fmnist_edge_runtime  # noqa: F401 - turns telemetry off before anything here imports onnxruntime

@@ -16,6 +16,7 @@ from PIL import Image
 from fmnist_edge_runtime import modelfile, session
 from fmnist_edge_runtime.bundled import bundled_model
 from fmnist_edge_runtime.contract import PICTURE_READER_VERSION, Contract
+from fmnist_edge_runtime.cores import allowed_cores
 from fmnist_edge_runtime.errors import ImageError, ModelError
 from fmnist_edge_runtime.picture import PictureSource, open_picture
 from fmnist_edge_runtime.prediction import Prediction
@@ -273,13 +274,6 @@ class Classifier:
             finally:
                 for future in waiting:
                     future.cancel()
-
-
-def allowed_cores() -> int:
-    """Return how many cores this process may run on; affinity counts, the size of the machine does not."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _batches(items: Iterator[Reading | ImageError], size: int) -> Iterator[list[Reading | ImageError]]:

@@ -1,6 +1,5 @@
 """How this kit runs onnxruntime: one place, so that a model is proven under the options it is served with."""
 
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,8 +24,6 @@ def create(model: ModelFile, threads: int) -> "InferenceSession":
     Raises:
         ModelError: onnxruntime cannot run it, or its inputs and outputs are not those of the contract.
     """
-    # onnxruntime >= 1.29 sends telemetry unless told not to before its import. A choice made earlier stands.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

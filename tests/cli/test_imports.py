@@ -50,6 +50,25 @@ def test_verifying_and_timing_an_onnx_file_import_no_torch(root, name):
     assert names.isdisjoint({"torch", "onnx"})
 
 
+WATCH = """
+import os, sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "onnxruntime":
+            print("telemetry off:", os.environ.get("ORT_DISABLE_TELEMETRY"), file=sys.stderr)
+sys.meta_path.insert(0, Watch())
+"""
+
+
+@pytest.mark.parametrize("way_in", ["benchmark", "the workshop"])
+def test_telemetry_is_off_whatever_imports_onnxruntime_first(root, monkeypatch, way_in):
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    first = command("benchmark", str(root / "artifacts/edge/edge.int8.onnx"))
+    code = WATCH + (first if way_in == "benchmark" else "import fmnist_edge_export.formats.quantise")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr.splitlines() == ["telemetry off: 1"]
+
+
 def test_evaluating_imports_no_torch():
     assert imported(f"import fmnist_edge_export.evaluate, fmnist_edge_export.data; {REPORT}").isdisjoint(
         {"torch", "onnx"}

@@ -1,18 +1,14 @@
-"""One class to embed: alone, shared, forked, pickled, closed."""
+"""One class to embed."""
 
 import io
-import os
 import pickle
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fmnist_edge_runtime.bundled import bundled_model
-from fmnist_edge_runtime.classifier import Classifier, allowed_cores
+from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import ImageError, ModelError
 
 
@@ -115,43 +111,6 @@ def test_a_bad_picture_raises_in_its_turn_or_stands_in_its_place(classifier, sam
         classifier.predict_many(images, errors="ignore")
 
 
-def test_threads_share_one_classifier(classifier, sample):
-    serial = [classifier.predict(image) for image in sample.images[:200]]
-    with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(classifier.predict, sample.images[:200])) == serial
-
-
-def test_a_pickled_classifier_answers_in_another_process(classifier, sample):
-    copy = pickle.loads(pickle.dumps(classifier))
-    assert copy.predict(sample.images[7]) == classifier.predict(sample.images[7])
-    code = "import pickle, sys; c, i = pickle.load(sys.stdin.buffer); print(c.predict(i).label)"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        input=pickle.dumps((classifier, sample.images[0])),
-        capture_output=True,
-        check=True,
-    )
-    assert done.stdout.decode().strip() == "Ankle boot"
-
-
-if hasattr(os, "fork"):
-
-    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-    @pytest.mark.parametrize("threads", [1, 2])
-    def test_a_child_after_fork_answers(sample, threads):
-        with Classifier(threads=threads) as classifier:
-            wanted = classifier.predict(sample.images[0]).label
-            reader, writer = os.pipe()
-            if not (child := os.fork()):
-                os.write(writer, classifier.predict(sample.images[0]).label.encode())
-                os._exit(0)
-            os.close(writer)
-            assert os.waitpid(child, 0)[1] == 0
-            with os.fdopen(reader, "rb") as pipe:
-                assert pipe.read().decode() == wanted
-            assert classifier.predict(sample.images[0]).label == wanted
-
-
 def test_a_closed_classifier_says_so(sample):
     classifier = Classifier()
     classifier.close()
@@ -160,6 +119,13 @@ def test_a_closed_classifier_says_so(sample):
         classifier.predict(sample.images[0])
     with pytest.raises(ModelError, match="is closed"):
         pickle.loads(pickle.dumps(classifier)).predict(sample.images[0])
+
+
+def test_a_with_block_closes(sample):
+    with Classifier() as classifier:
+        assert classifier.predict(sample.images[0]).label == "Ankle boot"
+    with pytest.raises(ModelError, match="is closed"):
+        classifier.predict(sample.images[0])
 
 
 def test_at_least_one_thread_is_needed():
@@ -176,7 +142,3 @@ def test_a_file_that_was_opened_is_read_from_where_it_stands(classifier, sample)
     Image.fromarray(sample.images[0]).save(buffer, "PNG")
     buffer.seek(0)
     assert classifier.predict(buffer).label == "Ankle boot"
-
-
-def test_cores_are_counted_by_what_this_process_may_use():
-    assert 1 <= allowed_cores() <= (os.cpu_count() or 1)

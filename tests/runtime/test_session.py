@@ -1,8 +1,11 @@
 """Quiet, on as many threads as asked, and without telemetry."""
 
+import json
 import subprocess
 import sys
 
+import numpy as np
+import onnx
 import pytest
 
 from fmnist_edge_runtime import session
@@ -39,16 +42,75 @@ def test_a_session_has_the_threads_asked_for_and_they_do_not_spin(threads):
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
-def test_a_graph_that_cannot_be_run_is_one_line_and_nothing_is_printed(capfd):
-    import json
+THREADS = """
+import os, numpy
+from fmnist_edge_runtime.classifier import Classifier
+kept, image = [], numpy.zeros((28, 28), numpy.uint8)
+def threads():
+    return len(os.listdir("/proc/self/task"))
+before = threads()  # numpy has some of its own
+for wanted in (1, 3):
+    kept.append(Classifier(threads=wanted))
+    kept[-1].probabilities(image[None])
+    print(threads() - before)
+"""
 
-    import onnx
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists a process's threads as files")
+def test_the_threads_asked_for_are_all_there_are():
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "2"], "the thread that calls is one of them"
+
+
+IDLE = """
+import time, numpy
+from fmnist_edge_runtime.classifier import Classifier
+image, idle = numpy.zeros((1, 28, 28), numpy.uint8), 0
+with Classifier(threads=2) as classifier:
+    for _ in range(20):
+        classifier.probabilities(image)
+        start = time.process_time()  # of all threads
+        time.sleep(0.02)
+        idle += time.process_time() - start
+print(idle)
+"""
+
+
+def test_threads_cost_nothing_between_predictions():
+    done = subprocess.run([sys.executable, "-c", IDLE], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 0.02, "threads that spin take 0.1 s and more of these 0.4"
+
+
+@pytest.fixture
+def bundled():
+    """The bundled model and its metadata, apart."""
     model = onnx.load_model_from_string(bundled_model().read_bytes())
     metadata = json.loads(model.metadata_props[0].value)
     del model.metadata_props[:]
+    return model, metadata
+
+
+def test_a_graph_that_cannot_be_run_is_one_line_and_nothing_is_printed(bundled, capfd):
+    model, metadata = bundled
     model.graph.node[-1].op_type = "NoSuchOperator"
     with pytest.raises(ModelError, match="cannot run it") as caught:
         session.create(read(seal(model.SerializeToString(), metadata)), 1)
     assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_onnxruntime_warns_of_stays_off_the_terminal(bundled, capfd):
+    model, metadata = bundled
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(3, np.float32), "used by no node"))
+    for output in model.graph.output:
+        output.type.tensor_type.shape.dim[0].dim_value = 7
+    content = seal(model.SerializeToString(), metadata)
+    images = np.zeros((1, 28, 28), np.uint8)
+
+    import onnxruntime
+
+    onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, {"images": images})
+    assert "used by no node" in (warned := capfd.readouterr().err)
+    assert "Expected shape" in warned
+    session.run(session.create(read(content), 1), images)
     assert capfd.readouterr() == ("", "")

@@ -1,0 +1,112 @@
+"""One Classifier among threads, in children after fork, in processes that are spawned, beside an event loop."""
+
+import asyncio
+import multiprocessing
+import os
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from fmnist_edge_runtime.classifier import Classifier
+from fmnist_edge_runtime.errors import ModelError
+
+THREADS, TIMES = 8, 250  # benchmarks/soak.py: 10,000 times
+
+
+@pytest.fixture
+def classifier():
+    with Classifier() as classifier:
+        yield classifier
+
+
+def test_every_answer_to_every_thread_is_the_serial_one(classifier, sample):
+    images = sample.images[:TIMES, None]
+    serial = [classifier.probabilities(image).tobytes() for image in images]
+    all_at_once = threading.Barrier(THREADS)
+
+    def answers(number):
+        all_at_once.wait(60)
+        order = np.roll(np.arange(TIMES), number * TIMES // THREADS)
+        return all(classifier.probabilities(images[i]).tobytes() == serial[i] for i in order)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        assert all(pool.map(answers, range(THREADS)))
+
+
+def test_threads_that_read_pictures_get_the_serial_predictions(classifier, sample):
+    serial = [classifier.predict(image) for image in sample.images[:200]]
+    with ThreadPoolExecutor(THREADS) as pool:
+        assert list(pool.map(classifier.predict, sample.images[:200])) == serial
+
+
+def test_a_classifier_closed_under_other_threads_answers_or_says_so(classifier, sample):
+    image = sample.images[:1]
+    right = classifier.probabilities(image).tobytes()
+    answering = threading.Barrier(THREADS + 1)
+
+    def until_closed():
+        answering.wait(60)
+        try:
+            while classifier.probabilities(image).tobytes() == right:
+                pass
+        except ModelError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        ends = [pool.submit(until_closed) for _ in range(THREADS)]
+        answering.wait(60)
+        classifier.close()
+        assert all("is closed" in end.result() for end in ends)
+
+
+def test_a_spawned_process_gets_it_by_pickle(classifier, sample):
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        answers = pool.map(classifier.predict, sample.images[:3])
+    assert answers == [classifier.predict(image) for image in sample.images[:3]]
+
+
+def test_a_pickle_holds_the_model_and_the_options(sample):
+    with Classifier(threads=2) as classifier:
+        copy = pickle.loads(pickle.dumps(classifier))
+        assert copy.predict(sample.images[7]) == classifier.predict(sample.images[7])
+    assert copy._session.get_session_options().intra_op_num_threads == 2
+
+
+if hasattr(os, "fork"):
+
+    def answer_of_a_child(classifier, image):
+        """Fork; return the label that the child sends back through a pipe."""
+        reader, writer = os.pipe()
+        if not (child := os.fork()):
+            os.write(writer, classifier.predict(image).label.encode())
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as pipe:
+            label = pipe.read().decode()
+        assert os.waitpid(child, 0)[1] == 0
+        return label
+
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+    @pytest.mark.parametrize("threads", [1, 2])
+    def test_a_child_after_fork_answers_and_so_does_its_parent(sample, threads):
+        with Classifier(threads=threads) as classifier:
+            wanted = classifier.predict(sample.images[0]).label
+            assert answer_of_a_child(classifier, sample.images[0]) == wanted
+            assert classifier.predict(sample.images[0]).label == wanted
+
+
+def test_the_event_loop_goes_on_while_a_thread_predicts(classifier, sample):
+    async def turns_of_the_loop():
+        task = asyncio.create_task(asyncio.to_thread(classifier.probabilities, sample.images))
+        turns = 0
+        while not task.done():
+            turns += 1
+            await asyncio.sleep(0)
+        return turns, await task
+
+    turns, rows = asyncio.run(turns_of_the_loop())
+    assert turns > 100, "1,000 images take long enough for thousands"
+    np.testing.assert_array_equal(rows, classifier.probabilities(sample.images))
