@@ -1,24 +1,29 @@
 """``fmnist-edge predict``."""
 
-import json
+import contextlib
+import functools
+import math
+import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from fmnist_edge.cli.console import FAILED, Quiet, complain, one_line_errors, printable, progress, show
+from fmnist_edge.cli.answers import STDIN, Said, print_said, say_of
+from fmnist_edge.cli.console import FAILED, Quiet, one_line_errors, progress
 
 if TYPE_CHECKING:
     from fmnist_edge_runtime.classifier import Classifier
-    from fmnist_edge_runtime.errors import ImageError
+    from fmnist_edge_runtime.picture import PictureSource
     from fmnist_edge_runtime.prediction import Prediction
+    from fmnist_edge_runtime.reader import ReadAs
 
-STDIN = "-"
+_BATCH = 16  # pictures that a thread or process takes at once, at most
+_MANY = 64  # pictures for which it pays to start processes: that takes as long as reading some hundred small ones
 
 
 class ReadingWay(StrEnum):
@@ -64,84 +69,93 @@ def predict(
     Exit code 0: every input was read; 1: some were not; 2: wrong options, or no usable model.
     """
     from fmnist_edge_runtime.classifier import Classifier
-    from fmnist_edge_runtime.errors import ImageError
 
     failures = 0
     with Classifier(model, threads=threads) as classifier:
         names = [name for given in inputs for name in _expand(given, recursive)]
-        sources = (sys.stdin.buffer if name == STDIN else name for name in names)
+        asked = _Asked(read_as.value, top, jsonl)
         # A bar among lines of results helps nobody, so it needs results that go elsewhere.
         no_bar = quiet or len(names) == 1 or sys.stdout.isatty()
         with progress(len(names), "predicting", quiet=no_bar) as advance:
-            answers = (
-                classifier.predict_many(sources, read_as=read_as.value, errors="return")
-                if save_view is None
-                else _explained(classifier, names, sources, read_as, save_view)
-            )
-            for name, answer in zip(names, answers, strict=True):
-                failures += isinstance(answer, ImageError)
-                _report(name, answer, top, jsonl)
-                advance(1)
+            many = _explained(classifier, names, asked, save_view) if save_view else _answered(classifier, names, asked)
+            for said in many:
+                print_said(said)
+                failures += said.failures
+                advance(said.pictures)
     if failures:
         raise typer.Exit(FAILED)
 
 
-def _explained(
-    classifier: "Classifier", names: list[str], sources: Iterable[Any], read_as: ReadingWay, folder: Path
-) -> "Iterator[Prediction | ImageError]":
-    """Yield each answer, its view saved under the picture's place in the call and its name."""
+class _Asked(NamedTuple):
+    """How pictures are to be read and answers to be written."""
+
+    read_as: "ReadAs"
+    top: int
+    jsonl: bool
+
+
+def _answered(classifier: "Classifier", names: list[str], asked: _Asked) -> Iterator[Said]:
+    """Yield what is said of all pictures in order, a batch at a time, by as many hands as there are cores allowed."""
+    from fmnist_edge_runtime.ahead import map_ahead
+    from fmnist_edge_runtime.cores import allowed_cores
+
+    cores = allowed_cores()
+    size = min(_BATCH, math.ceil(len(names) / (4 * cores)))  # so that no core is left with a batch while others rest
+    batches = [names[start : start + size] for start in range(0, len(names), size)]
+    answer = functools.partial(_answered_batch, classifier, asked)
+    hands = min(cores, len(batches))
+    if hands > 1 and len(names) >= _MANY and STDIN not in names:
+        from fmnist_edge.cli import processes
+
+        if processes.POSSIBLE:
+            return processes.map_in_processes(answer, batches, hands)
+    return map_ahead(answer, batches, hands)
+
+
+def _answered_batch(classifier: "Classifier", asked: _Asked, names: list[str]) -> Said:
+    answers = classifier.predict_many(map(_source, names), read_as=asked.read_as, errors="return", workers=1)
+    return say_of(zip(names, answers, strict=True), asked.top, asked.jsonl)
+
+
+def _explained(classifier: "Classifier", names: list[str], asked: _Asked, folder: Path) -> Iterator[Said]:
+    """Yield what is said of each picture, its view saved under the picture's place in the call and its name."""
     from fmnist_edge_runtime.errors import ImageError
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise typer.BadParameter(f"{folder}: cannot be made ({error.strerror})", param_hint="--save-view") from error
-    for number, (name, source) in enumerate(zip(names, sources, strict=True), start=1):
+    for number, name in enumerate(names, start=1):
+        answer: Prediction | ImageError
         try:
-            answer, view = classifier.explain(source, read_as=read_as.value)
+            answer, view = classifier.explain(_source(name), read_as=asked.read_as)
+            view.save(folder / f"{number:04d}-{re.sub(r'[^A-Za-z0-9_.-]', '_', Path(name).stem)[:80]}.png")
         except ImageError as error:
-            yield error
-            continue
-        view.save(folder / f"{number:04d}-{re.sub(r'[^A-Za-z0-9_.-]', '_', Path(name).stem)[:80]}.png")
-        yield answer
+            answer = error
+        yield say_of([(name, answer)], asked.top, asked.jsonl)
+
+
+def _source(name: str) -> "PictureSource":
+    return sys.stdin.buffer if name == STDIN else name
 
 
 def _expand(given: str, recursive: bool) -> list[str]:
     """Return the pictures that one argument stands for; a folder without any stands for itself, and will fail."""
-    from fmnist_edge_runtime.picture import SUFFIXES
-
     folder = Path(given)
     if given == STDIN or not folder.is_dir():
         return [given]
-    found = sorted(folder.glob("**/*" if recursive else "*"))
-    return [str(path) for path in found if path.suffix.lower() in SUFFIXES and path.is_file()] or [given]
+    return list(_pictures_in("" if folder == Path() else str(folder), recursive)) or [given]
 
 
-def _report(name: str, answer: "Prediction | ImageError", top: int, jsonl: bool) -> None:
-    from fmnist_edge_runtime.errors import ImageError
+def _pictures_in(folder: str, recursive: bool) -> Iterator[str]:
+    """Yield the pictures in a folder, by name; pathlib's own ways take as long as reading half of the pictures."""
+    from fmnist_edge_runtime.picture import SUFFIXES
 
-    if isinstance(answer, ImageError):
-        reason = str(answer).removeprefix(f"{Path(name)}: ").removeprefix("the picture given as a file: ")
-        if name != STDIN and Path(name).is_dir():
-            reason = "a folder without pictures; -r also looks into the folders below it"
-        if jsonl:
-            show(json.dumps({"path": name, "status": "error", "error": reason}))
-        else:
-            complain(f"{name}: {reason}")
-        return
-    best = answer.top(top)
-    if jsonl:
-        record = {
-            "path": name,
-            "status": "ok",
-            "label": answer.label,
-            "index": answer.index,
-            "confidence": round(answer.confidence, 6),
-            "known": answer.known,
-            "as": answer.read_as,
-            "top": [{**asdict(candidate), "probability": round(candidate.probability, 6)} for candidate in best],
-        }
-        show(json.dumps(record))
-        return
-    labels = ", ".join(f"{candidate.label} {candidate.probability:.1%}" for candidate in best)
-    show(f"{printable(name)}: {labels}" if answer.known else f"{printable(name)}: unknown (perhaps {labels})")
+    with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:  # what cannot be listed holds no pictures
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            path = os.path.join(folder, entry.name)  # noqa: PTH118
+            suffix = os.path.splitext(entry.name)[1]  # noqa: PTH122
+            if suffix.lower() in SUFFIXES and entry.is_file():
+                yield path
+            elif recursive and entry.is_dir(follow_symlinks=False):
+                yield from _pictures_in(path, recursive)

@@ -1,11 +1,11 @@
 """One class to embed: a checked model file behind a handful of verbs."""
 
+import functools
+import itertools
 import logging
 import os
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, overload
@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from fmnist_edge_runtime import modelfile, session
+from fmnist_edge_runtime.ahead import map_ahead
 from fmnist_edge_runtime.bundled import bundled_model
 from fmnist_edge_runtime.contract import PICTURE_READER_VERSION, Contract
 from fmnist_edge_runtime.cores import allowed_cores
@@ -27,7 +28,8 @@ from fmnist_edge_runtime.session import Floats, Images
 log = logging.getLogger(__name__)
 
 _CHUNK = 256  # images in one call of onnxruntime: past this, more memory buys no speed
-_BATCH = 32  # pictures that predict_many answers at once
+_BATCH = 16  # pictures that a thread of predict_many reads and answers at once: past this, nothing is gained
+_UINT8 = np.dtype(np.uint8)
 # Sessions of a parent process that were seen in a child after fork. Destroying one would wait for threads that exist
 # only in the parent, so they are kept.
 _inherited: list[Any] = []
@@ -108,7 +110,7 @@ class Classifier:
         Raises:
             ImageError: the picture cannot be read.
         """
-        return self._predictions([self._picture(image, read_as)])[0]
+        return self._answer(read_picture(image, self._file.contract.height, self._file.contract.width, read_as))
 
     def explain(self, image: PictureSource, *, read_as: ReadAs = "auto") -> tuple[Prediction, Image.Image]:
         """Classify one picture, and draw what was cut out, what the network saw and what it took that for.
@@ -120,16 +122,26 @@ class Classifier:
 
         opened = open_picture(image)
         reading = read_image(opened, self._file.contract.height, self._file.contract.width, read_as)
-        answer = self._predictions([reading])[0]
+        answer = self._answer(reading)
         return answer, draw_sight(opened, reading, answer)
 
     @overload
     def predict_many(
-        self, images: Iterable[PictureSource], *, read_as: ReadAs = "auto", errors: Literal["raise"] = "raise"
+        self,
+        images: Iterable[PictureSource],
+        *,
+        read_as: ReadAs = "auto",
+        errors: Literal["raise"] = "raise",
+        workers: int | None = None,
     ) -> Iterator[Prediction]: ...
     @overload
     def predict_many(
-        self, images: Iterable[PictureSource], *, read_as: ReadAs = "auto", errors: Literal["return"]
+        self,
+        images: Iterable[PictureSource],
+        *,
+        read_as: ReadAs = "auto",
+        errors: Literal["return"],
+        workers: int | None = None,
     ) -> Iterator[Prediction | ImageError]: ...
 
     def predict_many(
@@ -138,15 +150,18 @@ class Classifier:
         *,
         read_as: ReadAs = "auto",
         errors: Literal["raise", "return"] = "raise",
+        workers: int | None = None,
     ) -> Iterator[Prediction] | Iterator[Prediction | ImageError]:
-        """Classify pictures as they come, in order, in constant memory; decoding uses every core allowed.
+        """Classify pictures as they come, in order, in constant memory, on as many threads as there are cores allowed.
 
-        With ``errors="return"`` a picture that cannot be read gives its ImageError in place of a prediction, and the
-        others are still answered.
+        ``workers`` is another number of such threads. With ``errors="return"`` a picture that cannot be read gives its
+        ImageError in place of a prediction, and the others are still answered.
         """
         if errors not in ("raise", "return"):
             raise ValueError(f"errors={errors!r}: 'raise' or 'return'")
-        return self._stream(images, read_as, errors)
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers={workers}: at least 1 is needed")
+        return self._stream(images, read_as, errors, workers or allowed_cores())
 
     def probabilities(self, images: Images) -> Floats:
         """Return float32 ``[N, K]`` for uint8 ``[N, height, width]`` in Fashion-MNIST polarity; N may be 0.
@@ -154,19 +169,18 @@ class Classifier:
         Raises:
             ImageError: another type or shape.
         """
+        self._check(images)
+        if 0 < len(images) <= _CHUNK:
+            return session.run_probabilities(self._current_session(), images)
         return self.scores(images)[1]
 
     def scores(self, images: Images) -> tuple[Floats, Floats]:
         """Return logits and probabilities, float32 ``[N, K]`` each; else as :meth:`probabilities`."""
-        contract = self._file.contract
-        wanted = (contract.height, contract.width)
-        if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != wanted:
-            given = f"{images.dtype} {list(images.shape)}" if isinstance(images, np.ndarray) else type(images).__name__
-            raise ImageError(f"an array of {given}: uint8 [N, {wanted[0]}, {wanted[1]}] is needed")
+        self._check(images)
         current = self._current_session()
         if 0 < len(images) <= _CHUNK:
             return session.run(current, images)
-        logits = np.empty((len(images), len(contract.labels)), np.float32)
+        logits = np.empty((len(images), len(self.labels)), np.float32)
         probabilities = np.empty_like(logits)
         for start in range(0, len(images), _CHUNK):
             part = slice(start, start + _CHUNK)
@@ -225,63 +239,58 @@ class Classifier:
             raise ModelError(f"{self._file.source}: this classifier is closed; make a new one")
         return self._session
 
-    def _picture(self, image: PictureSource, read_as: ReadAs) -> Reading:
-        return read_picture(image, self._file.contract.height, self._file.contract.width, read_as)
+    def _check(self, images: Images) -> None:
+        wanted = (self._file.contract.height, self._file.contract.width)
+        if not isinstance(images, np.ndarray) or images.dtype != _UINT8 or images.shape[1:] != wanted:
+            given = f"{images.dtype} {list(images.shape)}" if isinstance(images, np.ndarray) else type(images).__name__
+            raise ImageError(f"an array of {given}: uint8 [N, {wanted[0]}, {wanted[1]}] is needed")
 
-    def _picture_or_error(self, image: PictureSource, read_as: ReadAs) -> Reading | ImageError:
-        try:
-            return self._picture(image, read_as)
-        except ImageError as error:
-            return error
+    def _answer(self, reading: Reading) -> Prediction:
+        seen = self.probabilities(reading.views)
+        return self._prediction(reading, (seen[0] if len(seen) == 1 else seen.mean(0)).tolist())
 
-    def _predictions(self, readings: list[Reading]) -> list[Prediction]:
-        contract, answers = self._file.contract, []
-        counts = np.array([len(reading.views) for reading in readings])
-        seen = self.probabilities(np.concatenate([reading.views for reading in readings]))
-        means = np.add.reduceat(seen, np.cumsum(counts) - counts) / counts[:, None].astype(np.float32)
-        for reading, row in zip(readings, means.tolist(), strict=True):
-            best = max(row)
-            index = row.index(best)
-            known = reading.found and contract.is_known(best)
-            answers.append(
-                Prediction(contract.labels[index], index, best, known, tuple(row), contract.labels, reading.read_as)
-            )
-        return answers
+    def _rows(self, views: list[Images]) -> list[list[float]]:
+        """Return the mean probabilities over the views ``[V, H, W]`` of each picture."""
+        if not views:
+            return []
+        counts = np.array([len(of_one) for of_one in views])
+        seen = self.probabilities(np.concatenate(views))
+        rows: list[list[float]] = (
+            np.add.reduceat(seen, np.cumsum(counts) - counts) / counts[:, None].astype(np.float32)
+        ).tolist()
+        return rows
 
-    def _stream(self, images: Iterable[PictureSource], read_as: ReadAs, errors: str) -> Iterator[Any]:
-        for batch in _batches(self._read_ahead(images, read_as), _BATCH):
-            readable = [item for item in batch if not isinstance(item, ImageError)]
-            answers = iter(self._predictions(readable) if readable else [])
-            for item in batch:
-                if not isinstance(item, ImageError):
-                    yield next(answers)
-                elif errors == "return":
-                    yield item
-                else:
+    def _prediction(self, reading: Reading, row: list[float]) -> Prediction:
+        contract, best = self._file.contract, max(row)
+        index = row.index(best)
+        known = reading.found and contract.is_known(best)
+        return Prediction(contract.labels[index], index, best, known, tuple(row), contract.labels, reading.read_as)
+
+    def _stream(self, images: Iterable[PictureSource], read_as: ReadAs, errors: str, workers: int) -> Iterator[Any]:
+        answer = functools.partial(self._answer_batch, read_as=read_as)
+        for answers in map_ahead(answer, _batches(images, _BATCH), workers):
+            for item in answers:
+                if isinstance(item, ImageError) and errors == "raise":
                     raise item
+                yield item
 
-    def _read_ahead(self, images: Iterable[PictureSource], read_as: ReadAs) -> Iterator[Reading | ImageError]:
-        workers = allowed_cores()
-        waiting: deque[Future[Reading | ImageError]] = deque()
-        with ThreadPoolExecutor(workers, thread_name_prefix="fmnist-edge") as pool:
+    def _answer_batch(self, images: list[PictureSource], read_as: ReadAs) -> list[Prediction | ImageError]:
+        height, width = self._file.contract.height, self._file.contract.width
+        readings: list[Reading | ImageError] = []
+        for image in images:
             try:
-                for image in images:
-                    waiting.append(pool.submit(self._picture_or_error, image, read_as))
-                    if len(waiting) > workers + _BATCH:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+                readings.append(read_picture(image, height, width, read_as))
+            except ImageError as error:
+                readings.append(error)
+        rows = iter(self._rows([reading.views for reading in readings if isinstance(reading, Reading)]))
+        return [
+            reading if isinstance(reading, ImageError) else self._prediction(reading, next(rows))
+            for reading in readings
+        ]
 
 
-def _batches(items: Iterator[Reading | ImageError], size: int) -> Iterator[list[Reading | ImageError]]:
-    batch = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
+def _batches(images: Iterable[PictureSource], size: int) -> Iterator[list[PictureSource]]:
+    """Yield lists of ``size`` pictures; arrays are copied, for a camera may fill the same one again and again."""
+    stream = (image.copy() if isinstance(image, np.ndarray) else image for image in images)
+    while batch := list(itertools.islice(stream, size)):
         yield batch

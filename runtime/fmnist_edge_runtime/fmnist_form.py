@@ -26,7 +26,12 @@ def is_fmnist_form(image: Image.Image, height: int, width: int) -> bool:
     cells = grey[::scale, ::scale]
     if not np.array_equal(cells.repeat(scale, 0).repeat(scale, 1), grey):
         return False
-    return int((cells < _NEARLY).sum()) > int((cells > 255 - _NEARLY).sum())
+    return is_dark(cells)
+
+
+def is_dark(cells: npt.NDArray[np.uint8]) -> bool:
+    """Whether more pixels of uint8 ``cells`` are within 4 levels of black than of white."""
+    return bool(np.count_nonzero(cells < _NEARLY) > np.count_nonzero(cells > 255 - _NEARLY))
 
 
 def to_grey(image: Image.Image) -> Image.Image:

@@ -6,12 +6,11 @@ tag says. Large JPEGs are decoded at a fraction of their size.
 
 import io
 import os
-from pathlib import Path
 from typing import BinaryIO, TypeAlias, Union
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from fmnist_edge_runtime.errors import ImageError
 
@@ -19,6 +18,7 @@ PictureSource: TypeAlias = Union[str, "os.PathLike[str]", bytes, BinaryIO, Image
 
 MOST_PIXELS = 50_000_000
 MOST_FILE_BYTES = 256 * 2**20
+_FIRST_BYTES = 64 * 2**10  # asked for first: Python makes room for all that is asked for, and most files are smaller
 _DRAFT_SIDE = 224  # pixels; four times what the cut-out works on
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".avif"}
@@ -43,12 +43,12 @@ def open_picture(source: PictureSource) -> Image.Image:
     if isinstance(source, bytes | bytearray | memoryview):
         return _decode(io.BytesIO(source), "the picture given as bytes")
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
+        name = os.fspath(source)
         try:
-            with path.open("rb") as file:
-                return _decode(file, str(path))
+            with open(name, "rb") as file:  # noqa: PTH123  # a Path, for each of many small pictures, costs time
+                return _decode(file, name)
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-            raise ImageError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+            raise ImageError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     if hasattr(source, "read"):
         return _decode(source, "the picture given as a file")
     raise ImageError(
@@ -57,9 +57,11 @@ def open_picture(source: PictureSource) -> Image.Image:
 
 
 def _decode(file: BinaryIO, name: str) -> Image.Image:
-    content = file.read(MOST_FILE_BYTES + 1)
+    content = file.read(_FIRST_BYTES)
     if not isinstance(content, bytes):
         raise ImageError(f"{name}: opened as text; open it in binary mode")
+    if len(content) == _FIRST_BYTES:
+        content += file.read(MOST_FILE_BYTES + 1 - _FIRST_BYTES)
     if not content:
         raise ImageError(f"{name}: not an image, the file is empty")
     if len(content) > MOST_FILE_BYTES:
@@ -98,7 +100,8 @@ def _checked(image: Image.Image, name: str) -> Image.Image:
         image.load()
         if image.mode == "F":
             image = Image.fromarray(_floats_to_bytes(np.asarray(image)))
-        return ImageOps.exif_transpose(image)
+        turned = ExifTags.Base.Orientation in image.getexif()
+        return ImageOps.exif_transpose(image) if turned else image  # which would copy all others
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:  # as above: decoding happens here

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One label with its place in the model's order and its probability."""
 
@@ -12,13 +12,13 @@ class Candidate:
     probability: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """One answer: hashable, comparable, and independent of the model that gave it.
 
     ``probabilities`` and ``labels`` are in the model's order; ``confidence`` is the best probability; ``known`` is
-    false where the model's own rule says that the picture is none of its labels, or where
-    nothing was found in it. ``read_as`` is how it was read: ``"fmnist"`` or ``"photo"``.
+    false where the model's own rule says that the picture is none of its labels, or where nothing was found in it.
+    ``read_as`` is how it was read: ``"fmnist"`` or ``"photo"``.
     """
 
     label: str
@@ -31,5 +31,5 @@ class Prediction:
 
     def top(self, count: int) -> tuple[Candidate, ...]:
         """Return the ``count`` most probable labels, best first; equals keep the model's order."""
-        order = sorted(range(len(self.labels)), key=lambda index: -self.probabilities[index])
+        order = sorted(range(len(self.labels)), key=self.probabilities.__getitem__, reverse=True)
         return tuple(Candidate(self.labels[i], i, self.probabilities[i]) for i in order[: max(count, 0)])

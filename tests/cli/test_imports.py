@@ -1,8 +1,10 @@
 """What each way in imports, and which way imports run."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,13 @@ def test_predict_imports_neither_torch_nor_onnx(root):
     names = imported(command("predict", str(root / "examples/pictures/bag.png")))
     assert "onnxruntime" in names
     assert names.isdisjoint({"torch", "onnx", "torchvision", "onnxscript", "matplotlib"})
+
+
+def test_every_package_that_the_base_install_asks_for_is_used_by_its_commands(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    wanted = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
+    used = imported(command("--help")) | imported(command("predict", str(root / "examples/pictures/bag.png")))
+    assert {"PIL" if name == "pillow" else name for name in wanted} <= used
 
 
 @pytest.mark.parametrize("name", ["verify", "benchmark"])

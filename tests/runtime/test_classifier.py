@@ -33,6 +33,13 @@ def test_most_of_the_sample_is_right(classifier, sample):
     assert (classifier.probabilities(sample.images).argmax(axis=1) == sample.labels).mean() > 0.9
 
 
+@pytest.mark.parametrize("count", [1, 3, 300])
+def test_probabilities_alone_are_those_that_come_with_the_scores(classifier, sample, count):
+    logits, probabilities = classifier.scores(sample.images[:count])
+    assert logits.shape == probabilities.shape == (count, 10)
+    np.testing.assert_array_equal(classifier.probabilities(sample.images[:count]), probabilities)
+
+
 def test_no_images_give_no_rows(classifier):
     empty = classifier.probabilities(np.zeros((0, 28, 28), np.uint8))
     assert (empty.shape, empty.dtype) == ((0, 10), np.float32)
@@ -94,8 +101,30 @@ def test_many_pictures_are_read_as_they_are_asked_for(classifier, sample):
     answers = classifier.predict_many(source())
     assert taken == 0
     next(answers)
-    assert taken < 200
+    assert taken < 10_000  # some for each core
     answers.close()
+
+
+def test_frames_in_one_array_that_is_filled_again_and_again_are_all_answered(classifier, sample):
+    def camera():
+        frame = np.empty((28, 28), np.uint8)
+        for image in sample.images[:100]:
+            frame[:] = image
+            yield frame
+
+    assert list(classifier.predict_many(camera())) == list(classifier.predict_many(sample.images[:100]))
+
+
+def test_many_pictures_are_answered_alike_by_any_number_of_threads(classifier, sample):
+    pictures = [*sample.images[:40], b"words", *sample.images[40:50]]
+    one, three = (
+        [str(answer) for answer in classifier.predict_many(pictures, errors="return", workers=workers)]
+        for workers in (1, 3)
+    )
+    assert one == three
+    assert len(one) == 51
+    with pytest.raises(ValueError, match="workers=0: at least 1"):
+        classifier.predict_many(pictures, workers=0)
 
 
 def test_a_bad_picture_raises_in_its_turn_or_stands_in_its_place(classifier, sample):

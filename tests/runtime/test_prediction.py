@@ -1,3 +1,4 @@
+import pickle
 from dataclasses import FrozenInstanceError
 
 import pytest
@@ -12,6 +13,10 @@ def test_a_prediction_is_a_value():
     assert {PREDICTION, same} == {PREDICTION}
     with pytest.raises(FrozenInstanceError):
         PREDICTION.label = "c"
+
+
+def test_a_prediction_travels_to_another_process():
+    assert pickle.loads(pickle.dumps(PREDICTION)) == PREDICTION
 
 
 def test_the_best_come_first_and_equals_keep_their_order():

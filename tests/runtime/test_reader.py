@@ -44,6 +44,29 @@ def test_neither_is_colour_nor_another_size_nor_an_enlargement_that_is_not_exact
     assert not is_fmnist_form(grey, 28, 28)
 
 
+def counted(dark, light):
+    """A picture with so many pixels that are just nearly black, and just nearly white; the others are just neither."""
+    pixels = np.full(784, 4, np.uint8)
+    pixels[:dark], pixels[dark : dark + light] = 3, 252
+    pixels[784 - 50 :] = 251
+    return pixels.reshape(28, 28)
+
+
+@pytest.mark.parametrize("way", ["auto", "fmnist", "photo"])
+def test_arrays_and_greys_of_the_networks_size_are_read_as_all_other_pictures_are(sample, way):
+    pictures = [*sample.images[:6], *(255 - sample.images[:6]), *(image.T for image in sample.images[:3])]
+    pictures += [counted(300, 300), counted(301, 300), counted(300, 301), counted(0, 0), counted(1, 0), counted(0, 1)]
+    told = set()
+    for pixels in pictures:
+        longer = read_picture(Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB"), 28, 28, way)
+        for shorter in (pixels, Image.fromarray(np.ascontiguousarray(pixels))):
+            reading = read_picture(shorter, 28, 28, way)
+            assert (reading.read_as, reading.found) == (longer.read_as, longer.found)
+            assert np.array_equal(reading.pixels, longer.pixels)
+        told.add(longer.read_as)
+    assert told == ({"fmnist", "photo"} if way == "auto" else {way})
+
+
 def product_picture(image, size, ground, tint):
     """A dark article on a plain light ground, as shops show it."""
     shade = 1 - np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC), np.float32) / 255

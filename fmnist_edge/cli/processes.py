@@ -1,0 +1,78 @@
+"""A function over many items in several processes: results in order, few of them waiting."""
+
+import contextlib
+import logging
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import TypeVar
+
+from fmnist_edge_runtime.errors import FmnistEdgeError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Elsewhere a new process starts from nothing, which takes longer than most folders of pictures.
+POSSIBLE = sys.platform == "linux"
+
+
+def map_in_processes(function: Callable[[Item], Result], items: Sequence[Item], count: int) -> Iterator[Result]:
+    """Yield ``function(item)`` for each item, in order; the first of ``count`` processes takes every count-th item.
+
+    Processes are forked, so ``function`` may hold anything that survives that. A full pipe stops a process that is too
+    far ahead, a closed one ends it, so none outlives the caller. What the library logs was logged by the caller.
+
+    Raises:
+        FmnistEdgeError: a process ended before its work did.
+    """
+    context = multiprocessing.get_context("fork")
+    running: list[tuple[BaseProcess, Connection]] = []
+    try:
+        with _interrupts_held():
+            for number in range(count):
+                reader, writer = context.Pipe(duplex=False)
+                inherited = [*(other for _, other in running), reader]
+                started = context.Process(target=_work, args=(function, items[number::count], writer, inherited))
+                started.start()
+                writer.close()
+                running.append((started, reader))
+        for index in range(len(items)):
+            process, reader = running[index % count]
+            try:
+                result: Result = reader.recv()
+            except EOFError:
+                process.join()
+                raise FmnistEdgeError(
+                    f"a process that read pictures ended too early (exit code {process.exitcode}); is memory short?"
+                ) from None
+            yield result
+    finally:
+        for process, reader in running:
+            process.terminate()
+            reader.close()
+        for process, _ in running:
+            process.join()
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start processes that do not hear Ctrl-C, which the terminal sends to all of them: the caller ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(
+    function: Callable[[Item], Result], items: Sequence[Item], results: Connection, inherited: list[Connection]
+) -> None:
+    for connection in inherited:  # a pipe is closed when its last reader is
+        connection.close()
+    logging.disable()
+    with contextlib.suppress(BrokenPipeError):
+        for item in items:
+            results.send(function(item))

@@ -1,0 +1,63 @@
+"""Work shared among processes: in order, and nobody left behind."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from fmnist_edge.cli import processes
+from fmnist_edge_runtime.errors import FmnistEdgeError
+
+pytestmark = [
+    pytest.mark.skipif(not processes.POSSIBLE, reason="forked on Linux alone"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_results_come_in_order_from_as_many_processes_as_asked_for(count):
+    results = list(processes.map_in_processes(lambda item: (item, os.getpid()), range(20), count))
+    assert [item for item, _ in results] == list(range(20))
+    assert len({process for _, process in results} - {os.getpid()}) == count
+
+
+def test_no_process_is_left_when_the_caller_stops():
+    results = processes.map_in_processes(str, range(100_000), 2)
+    assert next(results) == "0"
+    assert len(multiprocessing.active_children()) == 2
+    results.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_a_process_that_dies_is_an_error_and_takes_the_others_with_it():
+    results = processes.map_in_processes(lambda item: os._exit(3) if item == 5 else item, range(20), 2)
+    assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(FmnistEdgeError, match=r"ended too early \(exit code 3\)"):
+        next(results)
+    assert multiprocessing.active_children() == []
+
+
+def test_ctrl_c_is_the_callers_to_hear():
+    def work(item):
+        os.kill(os.getpid(), signal.SIGINT)
+        return item
+
+    assert list(processes.map_in_processes(work, range(4), 2)) == [0, 1, 2, 3]
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_processes_end_when_their_caller_is_killed():
+    code = """
+from fmnist_edge.cli.processes import map_in_processes
+results = map_in_processes(str, range(10**9), 3)
+print(next(results), flush=True)
+next(iter(int, 1))
+"""
+    with subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE) as caller:
+        assert caller.stdout.readline() == b"0\n"
+        caller.kill()
+        assert caller.stdout.read() == b""  # the processes share it: its end is theirs

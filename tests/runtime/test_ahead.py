@@ -1,0 +1,47 @@
+"""Results in order, few items in flight."""
+
+import threading
+
+import pytest
+
+from fmnist_edge_runtime.ahead import map_ahead
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_results_come_in_the_order_of_the_items(workers):
+    assert list(map_ahead(str, range(100), workers)) == [str(number) for number in range(100)]
+
+
+@pytest.mark.parametrize(("workers", "taken_at_first"), [(1, 1), (3, 4)])
+def test_few_items_are_taken_ahead(workers, taken_at_first):
+    taken = []
+    results = map_ahead(abs, (taken.append(number) or number for number in range(100)), workers)
+    assert taken == []
+    next(results)
+    assert len(taken) == taken_at_first
+    next(results)
+    assert len(taken) == taken_at_first + 1
+    results.close()
+
+
+def test_items_are_taken_by_the_caller_and_worked_on_by_others():
+    def items():
+        for _ in range(10):
+            yield threading.get_ident()
+
+    here = threading.get_ident()
+    results = list(map_ahead(lambda taker: (taker, threading.get_ident()), items(), 2))
+    assert {taker for taker, _ in results} == {here}
+    assert here not in {worker for _, worker in results}
+
+
+def test_one_worker_is_the_caller():
+    assert set(map_ahead(lambda _: threading.get_ident(), range(10), 1)) == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_error_comes_in_its_turn(workers):
+    results = map_ahead(lambda number: 1 // (5 - number), range(10), workers)
+    assert len([next(results) for _ in range(5)]) == 5
+    with pytest.raises(ZeroDivisionError):
+        next(results)
