@@ -13,7 +13,7 @@ from fmnist_edge.cli.console import INTERRUPTED, Quiet, complain, one_line_error
 @one_line_errors
 def train(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="edge, edge_large, teacher_9, teacher_11, cnn, cnn_bn.")
+        str, typer.Argument(metavar="MODEL", help="edge, edge_large, teacher_9, teacher_11, teacher_15, cnn, cnn_bn.")
     ],
     epochs: Annotated[int | None, typer.Option(min=1, metavar="N", help="[default: the recipe's]")] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="The same seed repeats a run.")] = 0,

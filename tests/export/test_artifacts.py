@@ -15,7 +15,7 @@ def record(root, name):
     return json.loads((root / "artifacts" / name / f"{name}.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["edge", "edge_large", "teacher_9", "teacher_11"])
+@pytest.mark.parametrize("name", ["edge", "edge_large", "teacher_9", "teacher_11", "teacher_15"])
 def test_a_shipped_model_was_made_by_the_kits_recipe(root, name):
     said = record(root, name)["recipe"]  # what a recipe did not know of when it was recorded has its default
     assert Recipe(**said | {"teachers": tuple(said["teachers"])}) == RECIPES[name]
@@ -63,7 +63,7 @@ def test_the_notebooks_nets_learned_what_the_notebook_says(root, name, least, mo
     assert said["recipe"]["learning_rate"] == 1e-3
 
 
-@pytest.mark.parametrize("name", ["cnn", "cnn_bn", "edge", "edge_large", "teacher_9", "teacher_11"])
+@pytest.mark.parametrize("name", ["cnn", "cnn_bn", "edge", "edge_large", "teacher_9", "teacher_11", "teacher_15"])
 def test_weights_record_and_card_belong_together(root, name):
     _, loaded = load_model(root / "artifacts" / name / f"{name}.safetensors")
     card = (root / "artifacts" / name / "README.md").read_text()
@@ -79,7 +79,7 @@ def test_a_large_or_small_student_is_shipped_whole_and_proven(root, name):
     assert all(check["ok"] for form in forms.values() for check in form["checks"])
 
 
-@pytest.mark.parametrize("name", ["edge", "edge_large", "teacher_9", "teacher_11"])
+@pytest.mark.parametrize("name", ["edge", "edge_large", "teacher_9", "teacher_11", "teacher_15"])
 def test_no_choice_was_made_by_the_test_images(root, name):
     said = record(root, name)
     assert said["recipe"]["validation"] == 5000

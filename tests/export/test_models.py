@@ -42,7 +42,7 @@ def test_edge_is_small_and_edge_large_below_a_million():
     assert 700_000 < parameters("edge_large") < 800_000
 
 
-@pytest.mark.parametrize("name", ["edge", "edge_large", "teacher_9", "teacher_11"])
+@pytest.mark.parametrize("name", ["edge", "edge_large", "teacher_9", "teacher_11", "teacher_15"])
 def test_a_factor_on_a_channel_and_its_inverse_change_nothing(name):
     torch.manual_seed(0)
     net = build(name).eval()
@@ -58,7 +58,7 @@ def test_a_factor_on_a_channel_and_its_inverse_change_nothing(name):
     torch.testing.assert_close(net(pixels), before)
 
 
-@pytest.mark.parametrize(("name", "convolutions"), [("teacher_9", 9), ("teacher_11", 11)])
+@pytest.mark.parametrize(("name", "convolutions"), [("teacher_9", 9), ("teacher_11", 11), ("teacher_15", 15)])
 def test_teachers_are_named_by_their_convolutions(name, convolutions):
     assert sum(isinstance(layer, nn.Conv2d) for layer in build(name).modules()) == convolutions
 
