@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fmnist_edge.cli.console import FAILED, Quiet, complain, one_line_errors, printable, progress, show
+from fmnist_edge.cli.console import (
+    FAILED,
+    Quiet,
+    complain,
+    one_line_errors,
+    printable,
+    progress,
+    show,
+    without_library_noise,
+)
 
 if TYPE_CHECKING:
     from fmnist_edge_runtime.classifier import Classifier
@@ -67,7 +76,7 @@ def predict(
     from fmnist_edge_runtime.errors import ImageError
 
     failures = 0
-    with Classifier(model, threads=threads) as classifier:
+    with without_library_noise(), Classifier(model, threads=threads) as classifier:
         names = [name for given in inputs for name in _expand(given, recursive)]
         sources = (sys.stdin.buffer if name == STDIN else name for name in names)
         # A bar among lines of results helps nobody, so it needs results that go elsewhere.
@@ -95,7 +104,8 @@ def _explained(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise typer.BadParameter(f"{folder}: cannot be made ({error.strerror})", param_hint="--save-view") from error
+        reason = f"{printable(str(folder))}: cannot be made ({error.strerror})"
+        raise typer.BadParameter(reason, param_hint="--save-view") from error
     for number, (name, source) in enumerate(zip(names, sources, strict=True), start=1):
         try:
             answer, view = classifier.explain(source, read_as=read_as.value)
@@ -144,4 +154,4 @@ def _report(name: str, answer: "Prediction | ImageError", top: int, jsonl: bool)
         show(json.dumps(record))
         return
     labels = ", ".join(f"{candidate.label} {candidate.probability:.1%}" for candidate in best)
-    show(f"{printable(name)}: {labels}" if answer.known else f"{printable(name)}: unknown (perhaps {labels})")
+    show(f"{name}: {labels}" if answer.known else f"{name}: unknown (perhaps {labels})")

@@ -26,8 +26,12 @@ def refuse_hostile_tiff(content: bytes) -> None:
     """Raise ValueError for a TIFF whose directory is made to be costly or to be read in two ways; else do nothing."""
     if content[:4] not in _TIFF_STARTS:
         return
+    try:
+        entries = _tiff_entries(content)
+    except struct.error:
+        raise ValueError("its directory is beyond its end") from None
     counts: dict[int, int] = {}
-    for tag, count in _tiff_entries(content):
+    for tag, count in entries:
         if tag in counts:  # Pillow would go by the last, libtiff by the first
             raise ValueError(f"tag {tag} twice")
         counts[tag] = count
@@ -71,7 +75,7 @@ def _tiff_entries(content: bytes) -> list[tuple[int, int]]:
     (count,) = struct.unpack_from(order + number, content, start)
     first, step = start + struct.calcsize(order + number), struct.calcsize(order + entry)
     if first + count * step > len(content):
-        raise ValueError("its directory reaches past its end")
+        raise struct.error
     entries = (struct.unpack_from(order + entry, content, first + step * index) for index in range(count))
     return [(tag, values) for tag, _, values, _ in entries]
 

@@ -159,16 +159,16 @@ def test_a_jpeg_of_50_megapixels_with_a_preview_inside_is_read():
 
 
 @pytest.mark.parametrize(
-    ("made", "words"),
+    "made",
     [
-        (b"II*\0\x08\0\0\0\xff\xff", "its directory reaches past its end"),
-        (b"MM\0+\0\x08\0\0" + bytes(7) + b"\x10" + b"\xff" * 8, "its directory reaches past its end"),
-        (b"II*\0\xff\xff\xff\xff", "damaged"),
-        (b"II*\0", "damaged"),
+        b"II*\0\x08\0\0\0\xff\xff",
+        b"MM\0+\0\x08\0\0" + bytes(7) + b"\x10" + b"\xff" * 8,
+        b"II*\0\xff\xff\xff\xff",
+        b"II*\0",
     ],
 )
-def test_a_tiff_with_a_directory_that_cannot_be_is_refused(made, words):
-    with pytest.raises(ImageError, match=words):
+def test_a_tiff_whose_directory_is_not_in_it_is_refused(made):
+    with pytest.raises(ImageError, match="its directory is beyond its end"):
         read(made)
 
 
