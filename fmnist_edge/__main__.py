@@ -1,5 +1,17 @@
-"""``python -m fmnist_edge``."""
+"""``python -m fmnist_edge``, and the command ``fmnist-edge``."""
 
-from fmnist_edge.cli import main
+import os
+import signal
+from typing import NoReturn
 
-main()
+
+def main() -> NoReturn:
+    """Run the command line and end the process; Ctrl-C while it is still being imported ends it at once."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    from fmnist_edge.cli import main
+
+    main()
+
+
+if __name__ == "__main__":
+    main()

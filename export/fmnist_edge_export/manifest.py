@@ -47,12 +47,18 @@ def read(folder: Path) -> Manifest:
         ModelError: there is none, or it is not one.
     """
     path = folder / NAME
+    if not path.is_file():  # a pipe of that name would keep us waiting
+        raise ModelError(f"{path}: cannot be read (no such file); export the model to have one")
     try:
         content = json.loads(path.read_bytes())
         if content.pop("schema_version") != SCHEMA_VERSION:
             raise ValueError("another schema_version")
+        if any(Path(name).name != name for name in content["files"]):
+            raise ValueError("files elsewhere")
+        if not all(isinstance(entry, dict) for table in ("files", "formats") for entry in content[table].values()):
+            raise ValueError("entries that are none")
         return Manifest(**{**content, "notes": tuple(content["notes"])})
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); export the model to have one") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path}: not a manifest ({error}); export the model again") from error

@@ -66,7 +66,7 @@ class Record:
             record = cls(**values)
             ranges = record.ranges and {name: (low, high) for name, (low, high) in record.ranges.items()}
             return replace(record, labels=tuple(record.labels), ranges=ranges)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ModelError(f"{source}: not a model's record ({error}); train the model again") from error
 
 

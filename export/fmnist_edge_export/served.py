@@ -9,6 +9,7 @@ import numpy as np
 from fmnist_edge_export.extras import needs_export_extra
 from fmnist_edge_export.formats import torchscript_file
 from fmnist_edge_runtime.classifier import Classifier
+from fmnist_edge_runtime.modelfile import bounded_bytes
 from fmnist_edge_runtime.selftest import replay
 from fmnist_edge_runtime.session import Floats, Images
 
@@ -43,7 +44,7 @@ def open_served(path: Path, threads: int) -> Served:
         from fmnist_edge_export.formats import torchscript
     torch.set_num_threads(threads)
     if path.suffix == ".pt":
-        content = path.read_bytes()
+        content = bounded_bytes(path)
         contract = torchscript_file.read_contract(content, str(path))
         run = torchscript.load(content)
         return Served(contract.name, contract.format, run, replay(contract, run).ok)

@@ -10,6 +10,7 @@ from fmnist_edge_export.formats import torchscript_file
 from fmnist_edge_export.proof.report import Check, Report, self_test_check
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import FmnistEdgeError, MissingExtraError, ModelError
+from fmnist_edge_runtime.modelfile import bounded_bytes
 from fmnist_edge_runtime.selftest import Replay, replay
 
 _TORCHSCRIPT = ".pt"
@@ -75,7 +76,7 @@ def _replay_onnx(path: Path) -> Replay:
 
 
 def _replay_torchscript(path: Path) -> Replay:
-    content = path.read_bytes()
+    content = bounded_bytes(path)
     contract = torchscript_file.read_contract(content, str(path))
     with needs_export_extra(f"replaying {path.name}"):
         from fmnist_edge_export.formats import torchscript

@@ -1,10 +1,13 @@
 """The command line: ``fmnist-edge``."""
 
 import contextlib
+import io
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import NoReturn
+from types import FrameType
+from typing import Any, NoReturn
 
 from fmnist_edge.cli.app import app
 
@@ -29,11 +32,41 @@ def run() -> int:
     # The threads that numpy's OpenBLAS starts when it is imported take a fifth of a first prediction, and nothing here
     # multiplies matrices that are large enough for them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by the caller: results and complaints go nowhere
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open as long as the process lives
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the caller: nothing comes in, and what is said goes nowhere
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - open as long as the process lives
+    interrupts: list[int] = []
+
+    def interrupt(number: int, _: FrameType | None) -> NoReturn:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
     try:
-        app(prog_name="fmnist-edge")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
+        return app(prog_name="fmnist-edge", standalone_mode=False) or 0
+    except SystemExit:  # Typer's answer to a closed pipe, under its own help and under usage
+        return 0
+    except Exception as error:
+        return _exit_code(error, interrupted=bool(interrupts))
+
+
+def _exit_code(error: Any, *, interrupted: bool) -> int:
+    """Say in a line what went wrong outside the commands themselves: in their imports, in usage, in printing help."""
+    from fmnist_edge.cli import console
+
+    if interrupted:  # a library whose import is interrupted may raise what it likes
+        console.complain("interrupted")
+        return console.INTERRUPTED
+    if isinstance(error, OSError):
+        console.discard_output()
+        if isinstance(error, BrokenPipeError):
+            return 0
+        console.complain(f"input or output: {error.strerror or error}")
+        return console.FAILED
+    if not hasattr(error, "show"):
+        raise error
+    text = io.StringIO()
+    error.show(file=text)  # a wrong call, in Typer's words, which repeat what was typed
+    for line in text.getvalue().splitlines():
+        console.say(line, quiet=False)
+    return int(error.exit_code)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fmnist_edge.cli.console import Quiet, one_line_errors, printable, progress, show
+from fmnist_edge.cli.console import Quiet, one_line_errors, progress, show
 
 
 @one_line_errors
@@ -47,7 +47,8 @@ def benchmark(
         return
     int8 = {True: "int8 products exact and fast (VNNI or the like)", False: "no VNNI or the like", None: "unknown"}
     show(f"{cpu.name}: {' '.join(cpu.instructions) or 'instructions unknown'}; {int8[cpu.int8]}")
-    show(f"onnxruntime {onnxruntime.__version__}, threads {threads}; x: against {result.reference}\n")
+    show(f"onnxruntime {onnxruntime.__version__}, threads {threads}; x: against {result.reference}")
+    show("")
     width = max(len(row.model) for row in result.rows)
     show(f"{'model':{width}}  {'form':11}  {'one, us':>8}  {'x':>6}  {'bulk, /s':>8}  {'memory':>8}  {'file':>9}")
     for row in result.rows:
@@ -61,4 +62,4 @@ def benchmark(
     for advice in result.advice:
         show(f"{advice.model}: use {advice.form} ({advice.why})")
     for line in result.left_out:
-        show(printable(f"not measured: {line}"))
+        show(f"not measured: {line}")

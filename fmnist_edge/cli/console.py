@@ -26,7 +26,7 @@ def one_line_errors(command: Command) -> Command:
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         quiet = kwargs.get("quiet", False)
-        logging.basicConfig(stream=sys.stderr, format="%(message)s", level="ERROR" if quiet else "WARNING", force=True)
+        logging.basicConfig(handlers=[_OneLine()], level="ERROR" if quiet else "WARNING", force=True)
         logging.getLogger("fmnist_edge_export").setLevel("ERROR" if quiet else "INFO")
         warnings.simplefilter("ignore")  # of libraries: for programmers, not for who types a command
         try:
@@ -39,17 +39,24 @@ def one_line_errors(command: Command) -> Command:
             complain("interrupted")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            _discard_output()  # whoever read the results has closed the pipe, and wants no more
+            discard_output()  # whoever read the results has closed the pipe, and wants no more
             raise typer.Exit(0) from None
         except OSError as error:
-            _discard_output()
+            discard_output()
             complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
             raise typer.Exit(FAILED) from None
 
     return wrapped  # type: ignore[return-value]  # the same parameters, by functools.wraps
 
 
-def _discard_output() -> None:
+class _OneLine(logging.Handler):
+    """Log records as lines on standard error, escaped as all else: they name files."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage(), quiet=False)
+
+
+def discard_output() -> None:
     """Send what is still buffered nowhere; else Python would try to write it again at its end, and complain."""
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -62,14 +69,16 @@ def complain(message: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with everything escaped that a terminal might act upon."""
+    """Return ``text`` with everything escaped that a terminal might act upon, line ends too."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def show(text: str) -> None:
-    """Print a line of results, whatever the terminal's encoding is."""
+    """Print one line of results, whatever is in it and whatever the terminal's encoding is."""
     encoding = sys.stdout.encoding or "ascii"
-    typer.echo(text.encode(encoding, "backslashreplace").decode(encoding))
+    typer.echo(printable(text).encode(encoding, "backslashreplace").decode(encoding))
 
 
 @contextlib.contextmanager
@@ -86,4 +95,27 @@ def say(message: str, *, quiet: bool) -> None:
     """Print a line about what goes on, on standard error."""
     if not quiet:
         with contextlib.suppress(OSError, ValueError):
-            typer.echo(message, err=True)
+            typer.echo(printable(message), err=True)
+
+
+@contextlib.contextmanager
+def without_library_noise() -> Iterator[None]:
+    """Keep descriptor 2 for this program: libtiff writes there, past Python, of whatever damage it meets."""
+    try:
+        ours = sys.stderr.fileno() == 2
+    except (OSError, ValueError):  # it is not a file
+        ours = False
+    if not ours:
+        yield
+        return
+    before, kept, nowhere = sys.stderr, os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    sys.stderr = os.fdopen(kept, "w", buffering=1, encoding=before.encoding, errors=before.errors)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        with contextlib.suppress(OSError):  # whoever read it has gone
+            sys.stderr.close()
+        sys.stderr = before

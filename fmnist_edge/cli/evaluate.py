@@ -48,7 +48,8 @@ def evaluate(
     show(f"NLL        {result.nll:.4f}")
     show(f"ECE        {result.ece:.2%} ({BINS} equal bins)")
     show(f"known      {result.known:.2%}")
-    show("\nconfusion: rows are what it is, columns what it was called, in the same order")
+    show("")
+    show("confusion: rows are what it is, columns what it was called, in the same order")
     width = max(map(len, result.labels))
     for label, row in zip(result.labels, result.confusion, strict=True):
         show(f"{label:{width}} " + "".join(f"{count:5d}" for count in row))

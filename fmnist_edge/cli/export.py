@@ -1,11 +1,14 @@
 """``fmnist-edge export``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fmnist_edge.cli.console import FAILED, Quiet, complain, one_line_errors, printable, say, show
+from fmnist_edge.cli.console import FAILED, Quiet, complain, one_line_errors, say, show
+
+if TYPE_CHECKING:
+    from fmnist_edge_export.proof.report import Report
 
 ALL_FORMATS = "onnx,onnx-int8,torchscript"
 
@@ -56,12 +59,12 @@ def export(
         )
     except ParityError as error:
         if isinstance(error.report, Report):
-            show(printable_lines(error.report.table()))
+            _show_table(error.report)
         complain(str(error))
         raise typer.Exit(FAILED) from None
-    show(printable_lines(report.table()))
+    _show_table(report)
 
 
-def printable_lines(text: str) -> str:
-    """Return ``text`` with everything escaped but its line ends."""
-    return "\n".join(printable(line) for line in text.split("\n"))
+def _show_table(report: "Report") -> None:
+    for line in report.lines():
+        show(line)

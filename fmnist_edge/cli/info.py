@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fmnist_edge.cli.console import one_line_errors, printable, show
+from fmnist_edge.cli.console import one_line_errors, show
 
 
 @one_line_errors
@@ -45,4 +45,4 @@ def info(
         "graph": f"sha256 {contract.graph_sha256}",
     }
     for name, value in rows.items():
-        show(f"{name:12} {printable(value)}")
+        show(f"{name:12} {value}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from fmnist_edge.cli.answers import STDIN, Said, print_said, say_of
-from fmnist_edge.cli.console import FAILED, Quiet, one_line_errors, progress
+from fmnist_edge.cli.console import FAILED, Quiet, one_line_errors, printable, progress, without_library_noise
 
 if TYPE_CHECKING:
     from fmnist_edge_runtime.classifier import Classifier
@@ -71,7 +71,7 @@ def predict(
     from fmnist_edge_runtime.classifier import Classifier
 
     failures = 0
-    with Classifier(model, threads=threads) as classifier:
+    with without_library_noise(), Classifier(model, threads=threads) as classifier:
         names = [name for given in inputs for name in _expand(given, recursive)]
         asked = _Asked(read_as.value, top, jsonl)
         # A bar among lines of results helps nobody, so it needs results that go elsewhere.
@@ -124,7 +124,8 @@ def _explained(classifier: "Classifier", names: list[str], asked: _Asked, folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise typer.BadParameter(f"{folder}: cannot be made ({error.strerror})", param_hint="--save-view") from error
+        reason = f"{printable(str(folder))}: cannot be made ({error.strerror})"
+        raise typer.BadParameter(reason, param_hint="--save-view") from error
     for number, name in enumerate(names, start=1):
         answer: Prediction | ImageError
         try:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fmnist_edge.cli.console import FAILED, WRONG_CALL, Quiet, complain, one_line_errors, printable, show
+from fmnist_edge.cli.console import FAILED, WRONG_CALL, Quiet, complain, one_line_errors, show
 
 
 @one_line_errors
@@ -36,7 +36,8 @@ def verify(
             exit_code = WRONG_CALL
             continue
         if not quiet or not report.ok:
-            show("\n".join(f"{printable(line)}" for line in [f"{path}:", *report.table().split("\n")]))
+            for line in (f"{path}:", *report.lines()):
+                show(line)
         if not report.ok:
             exit_code = exit_code or FAILED
     if exit_code:

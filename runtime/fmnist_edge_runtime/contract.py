@@ -121,11 +121,16 @@ def _parse(raw: dict[str, Any]) -> Contract:
     _require(all(type(side) is int and 1 <= side <= _LARGEST_SIDE for side in (height, width)), "input size")
     _require(unknown["score"] in UNKNOWN_SCORES, "unknown score")
     _require(type(picture["picture_reader"]) is int and picture["picture_reader"] >= 1, "picture_reader")
+    _require(all(isinstance(raw[name], dict) for name in ("provenance", "versions")), "provenance or versions")
+    texts = [raw["name"], raw["architecture"], raw["format"], picture["polarity"], raw["weights_sha256"]]
+    _require(all(isinstance(text, str) for text in texts), "text")
+    accuracy = raw["provenance"].get("test_accuracy")
+    _require(accuracy is None or 0 <= _number(accuracy) <= 1, "test_accuracy")
     temperature, threshold = _number(raw["temperature"]), _number(unknown["threshold"])
     _require(temperature > 0, "temperature")
     return Contract(
-        name=str(raw["name"]),
-        format=str(raw["format"]),
+        name=raw["name"],
+        format=raw["format"],
         labels=labels,
         height=height,
         width=width,
@@ -134,8 +139,8 @@ def _parse(raw: dict[str, Any]) -> Contract:
         std=_number(picture["std"]),
         temperature=temperature,
         unknown_threshold=threshold,
-        weights_sha256=str(raw["weights_sha256"]),
-        graph_sha256=str(raw["graph_sha256"]),
+        weights_sha256=raw["weights_sha256"],
+        graph_sha256=raw["graph_sha256"],
         self_test=_parse_self_test(raw["self_test"], len(labels), height * width),
         raw=raw,
     )

@@ -3,6 +3,7 @@
 The contract is the file's last metadata entry, so the file is the graph's bytes followed by one protobuf field.
 """
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def read(model: Path | bytes) -> ModelFile:
         ModelError: missing, not one of ours, damaged, of an unknown schema, or with external data.
     """
     source = "the model given as bytes" if isinstance(model, bytes) else str(model)
-    content = model if isinstance(model, bytes) else _bounded_bytes(model)
+    content = model if isinstance(model, bytes) else bounded_bytes(model)
     try:
         return ModelFile(source, content, _open(content))
     except WireError as error:
@@ -50,14 +51,20 @@ def read(model: Path | bytes) -> ModelFile:
         raise ModelError(f"{source}: refused, {error}; export it again") from error
 
 
-def _bounded_bytes(path: Path) -> bytes:
+def bounded_bytes(path: Path) -> bytes:
+    """Return a model file's bytes.
+
+    Raises:
+        ModelError: it cannot be read, is larger than ``MOST_BYTES``, or is no regular file: a pipe or a device may keep
+            a program waiting without end.
+    """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ModelError(f"{path}: cannot be read (it is not a regular file); {_ADVICE}")
         with path.open("rb") as stream:
             content = stream.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise ModelError(
-            f"{path}: cannot be read ({error.strerror}); give a file made by fmnist-edge export"
-        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise ModelError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {_ADVICE}") from error
     if len(content) > MOST_BYTES:
         raise ModelError(f"{path}: larger than {MOST_BYTES // 2**20} MiB; {_ADVICE}")
     return content

@@ -93,10 +93,12 @@ def test_a_damaged_torchscript_file_is_refused_before_torch_sees_it(root):
         headers = {info.filename: info.header_offset for info in archive.infolist() if info.file_size}
     # a local header is 30 bytes, with the lengths of the name and of an extra field in its last four
     lengths = {name: struct.unpack_from("<HH", content, start + 26) for name, start in headers.items()}
-    positions = [start + 30 + sum(lengths[name]) for name, start in headers.items()]
+    positions = [8 * (start + 30 + sum(lengths[name])) for name, start in headers.items()]
+    positions += np.random.default_rng(0).integers(0, 8 * len(content), 1_000).tolist()
+    positions += range(8 * len(content) - 8_000, 8 * len(content), 7)  # the directory, most of which nobody reads
     for position in positions:
         damaged = bytearray(content)
-        damaged[position] ^= 4
+        damaged[position // 8] ^= 1 << position % 8
         with pytest.raises(ModelError, match=r"^it: .*$"):
             torchscript_file.read_contract(bytes(damaged), "it")
     for content in (b"", b"text", b"PK\x05\x06" + bytes(18)):

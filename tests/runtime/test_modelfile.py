@@ -1,6 +1,8 @@
 """A file is opened only if every byte is the one that was sealed; nothing is run before that is known."""
 
 import json
+import os
+import sys
 
 import numpy as np
 import onnx
@@ -83,7 +85,20 @@ def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ModelError, match=r"missing\.onnx: cannot be read"):
         Classifier(tmp_path / "missing.onnx")
     with pytest.raises(ModelError, match="cannot be read"):
-        Classifier(tmp_path)
+        Classifier("zero\0byte.onnx")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes and devices have no path there")
+def test_what_may_never_end_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for path in (tmp_path / "pipe", tmp_path / "link", "/dev/zero", "/dev/null", tmp_path):
+        refused(path, r"cannot be read \(it is not a regular file\)")
+
+
+def test_an_empty_file_is_no_model(tmp_path):
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    refused(tmp_path / "empty.onnx", "it is not a model of this kit")
 
 
 def test_a_file_is_read_no_further_than_its_limit(tmp_path, monkeypatch, bundled):
@@ -114,21 +129,25 @@ def in_the_graph():
     return [helper.make_node("Identity", ["weights"], ["z"])], [external()]
 
 
+@pytest.mark.parametrize("given", ["bytes", "a path"])
 @pytest.mark.parametrize("where", [in_the_graph, in_a_constant, nested])
-def test_weights_in_another_file_are_refused_wherever_they_hide(metadata, where):
+def test_weights_in_another_file_are_refused_wherever_they_hide(metadata, where, given, tmp_path):
     nodes, initializers = where()
     model = helper.make_model(helper.make_graph(nodes, "g", [], [], initializers))
-    refused(seal(model.SerializeToString(), metadata), "keeps weights in another file")
+    content = seal(model.SerializeToString(), metadata)
+    (tmp_path / "it.onnx").write_bytes(content)
+    refused(content if given == "bytes" else tmp_path / "it.onnx", "keeps weights in another file")
 
 
-def test_a_flipped_bit_anywhere_is_refused(bundled):
-    positions = np.random.default_rng(0).integers(0, len(bundled) * 8, 400).tolist()
+def test_a_flipped_bit_anywhere_is_refused(bundled, tmp_path):
+    positions = np.random.default_rng(0).integers(0, len(bundled) * 8, 1_000).tolist()
     entry = bundled.rindex(b"fmnist_edge", 0, bundled.index(b'{"architecture"'))
     positions += [8 * (entry - 6 + byte) + bit for byte in range(24) for bit in range(8)]  # tags, lengths and the key
     for position in positions:
         damaged = bytearray(bundled)
         damaged[position // 8] ^= 1 << position % 8
-        refused(bytes(damaged), "refused|not an ONNX model|not a model of this kit")
+        (tmp_path / "it.onnx").write_bytes(damaged)
+        refused(tmp_path / "it.onnx", "refused|not an ONNX model|not a model of this kit")
 
 
 @pytest.mark.parametrize("end", [10, 1000, 100_000, -1])
@@ -171,6 +190,14 @@ def changed(metadata, path, value):
         (["self_test", "reference_tolerance"], True),
         (["self_test"], ...),
         (["weights_sha256"], ...),
+        (["weights_sha256"], 0),
+        (["name"], None),
+        (["architecture"], ...),
+        (["input", "polarity"], ...),
+        (["provenance"], ["a"]),
+        (["provenance", "test_accuracy"], "high"),
+        (["provenance", "test_accuracy"], 94),
+        (["versions"], ...),
     ],
 )
 def test_metadata_that_cannot_be_is_refused(graph, metadata, path, value):

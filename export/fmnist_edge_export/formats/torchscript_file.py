@@ -5,7 +5,9 @@ A torch archive is an uncompressed zip; what ``torch.jit.load`` calls extra file
 
 import hashlib
 import io
+import struct
 import zipfile
+import zlib
 from typing import Any
 
 from fmnist_edge_runtime import contract
@@ -15,6 +17,7 @@ from fmnist_edge_runtime.errors import ModelError
 _ENTRY = f"archive/extra/{contract.KEY}"
 _ALIGNMENT = 64  # of torch's own archives, which lets a loader map the tensors
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_UNIX = 3  # the same bytes on every system
 _MOST_BYTES = 512 * 2**20
 
 
@@ -33,13 +36,16 @@ def read_contract(content: bytes, source: str) -> Contract:
     """
     try:
         members = _members(content)
+        # torch reads the archive in its own way, so that what Python's reading passes over must not differ either.
+        if archive_of(members) != content:
+            raise ValueError("not in the form that the exporter writes")
         entry = members.pop(_ENTRY)
         return contract.decode(entry, _digest(members))
     except KeyError as error:
         raise ModelError(f"{source}: it has no fmnist_edge metadata, so it is not a model of this kit") from error
     except ContractError as error:
         raise ModelError(f"{source}: refused, {error}; export it again") from error
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, struct.error, OSError, ValueError, RuntimeError, EOFError) as error:
         raise ModelError(f"{source}: not a TorchScript archive ({error}); export it again") from error
 
 
@@ -64,6 +70,7 @@ def archive_of(members: dict[str, bytes]) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(members):
             info = zipfile.ZipInfo(name, _EPOCH)
+            info.create_system = _UNIX
             start = buffer.tell() + 30 + len(name) + 4  # the local header, the name, and the head of an extra field
             padding = -start % _ALIGNMENT
             info.extra = b"FB" + padding.to_bytes(2, "little") + b"Z" * padding

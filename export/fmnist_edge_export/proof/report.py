@@ -49,9 +49,10 @@ class Report:
 
     def table(self) -> str:
         """Return one aligned line a check."""
-        return "\n".join(self._lines())
+        return "\n".join(self.lines())
 
-    def _lines(self) -> Iterator[str]:
+    def lines(self) -> Iterator[str]:
+        """Yield the table's lines."""
         subject = max((len(check.subject) for check in self.checks), default=0)
         name = max((len(check.name) for check in self.checks), default=0)
         for check in self.checks:

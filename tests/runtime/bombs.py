@@ -1,0 +1,201 @@
+"""Pictures made to be costly: the largest that are read, and what is refused. Linux alone tells the peak memory.
+
+python tests/runtime/bombs.py         a table of what each costs, and what it is answered
+python tests/runtime/bombs.py FILE    the cost of one file, as JSON
+"""
+
+import io
+import json
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, features
+
+from fmnist_edge_runtime.errors import ImageError
+from fmnist_edge_runtime.reader import read_picture
+
+GREY, RGB, GREY_ALPHA, RGBA = 0, 2, 4, 6  # PNG's colour types
+_BANDS = {GREY: 1, RGB: 3, GREY_ALPHA: 2, RGBA: 4}
+
+
+def zeros(count):
+    """So many zero bytes, compressed, without ever holding them."""
+    packer, piece = zlib.compressobj(1), bytes(2**20)
+    parts = [packer.compress(piece) for _ in range(count // len(piece))]
+    return b"".join([*parts, packer.compress(bytes(count % len(piece))), packer.flush()])
+
+
+def chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(width, height, bits, colour, *more):
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    rows = zeros(height * (1 + (width * bits * _BANDS[colour] + 7) // 8))
+    parts = [chunk(b"IHDR", header), *more, chunk(b"IDAT", rows), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def claimed_png(width, height):
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, RGB, 0, 0, 0))
+        + chunk(b"IDAT", b"")
+    )
+
+
+def tiff(width, height, *, bits=(8,), compression=1, content=b"", strips=1, repeat=(), **more):
+    """A TIFF of one directory whose strips, or tiles, are all the same ``content`` at its end."""
+    tags = {"width": 256, "height": 257, "turn": 274, "rows": 278, "tile_width": 322, "tile_height": 323}
+    values = {tags[name]: value for name, value in {"width": width, "height": height, **more}.items()}
+    values |= {259: compression, 262: 2 if len(bits) > 1 else 1, 277: len(bits)}
+    values |= {338: 2} if len(bits) == 4 else {}
+    entries = [*values.items(), *[(tags[name], value) for name, value in repeat]]
+    start = 8 + 2 + 12 * (len(entries) + 3) + 4
+    where, lengths = start + 2 * len(bits), start + 2 * len(bits) + 4 * strips
+    content_at = lengths + 4 * strips
+    offsets, counts = (324, 325) if "tile_width" in more else (273, 279)
+    rows = [(tag, 4, 1, value) for tag, value in entries]
+    rows.append((258, 3, len(bits), start if len(bits) > 2 else bits[0]))
+    rows += [(offsets, 4, strips, where if strips > 1 else content_at)]
+    rows += [(counts, 4, strips, lengths if strips > 1 else len(content))]
+    directory = struct.pack("<H", len(rows)) + b"".join(struct.pack("<HHII", *row) for row in sorted(rows))
+    tail = struct.pack(f"<{len(bits)}H", *bits)
+    tail += struct.pack(f"<{strips}I", *[content_at] * strips) + struct.pack(f"<{strips}I", *[len(content)] * strips)
+    return b"II*\0" + struct.pack("<I", 8) + directory + bytes(4) + tail + content
+
+
+def saved(kind, mode, side, **options):
+    buffer = io.BytesIO()
+    Image.new(mode, (side, side)).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_with_texts(count):
+    text = zeros(900_000)
+    return png(60, 60, 8, GREY, *[chunk(b"zTXt", b"text%d\0\0" % number + text) for number in range(count)])
+
+
+def scans(side, count):
+    """A progressive JPEG whose last scan, a few bytes, comes again and again."""
+    content = saved("JPEG", "L", side, progressive=True)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    return content[:-2] + last * count + b"\xff\xd9"
+
+
+def claimed_webp(side):
+    """A WebP with one frame of 16 x 16 on a canvas of ``side`` x ``side``."""
+    still = saved("WEBP", "RGB", 16)[12:]
+    size = struct.pack("<I", side - 1)[:3]
+    canvas = b"VP8X" + struct.pack("<I", 10) + b"\2\0\0\0" + size * 2
+    frame = bytes(6) + struct.pack("<I", 15)[:3] * 2 + bytes(4) + still
+    parts = canvas + b"ANIM" + struct.pack("<I", 6) + bytes(6) + b"ANMF" + struct.pack("<I", len(frame)) + frame
+    return b"RIFF" + struct.pack("<I", 4 + len(parts)) + b"WEBP" + parts
+
+
+def many_frames(side, count):
+    """A GIF of ``count`` frames."""
+    content = saved("GIF", "L", side)
+    start = content.index(b",", 13 + 3 * 2 ** ((content[10] & 7) + 1))
+    return content[:start] + content[start:-1] * count + b";"
+
+
+DEFLATE = 8
+SCREEN, TILE = 5_792, 20_000  # pixels a side
+LARGEST = {
+    "PNG, 50 Mpx of grey": lambda: png(10_000, 5_000, 8, GREY),
+    "PNG, 33 Mpx of RGBA": lambda: png(SCREEN, SCREEN, 8, RGBA),
+    "PNG, 33 Mpx of 16-bit RGBA": lambda: png(SCREEN, SCREEN, 16, RGBA),
+    "PNG, 33 Mpx of 16-bit grey": lambda: png(SCREEN, SCREEN, 16, GREY),
+    "PNG, 33 Mpx of grey and alpha": lambda: png(SCREEN, SCREEN, 8, GREY_ALPHA),
+    "GIF, 50 Mpx": lambda: saved("GIF", "P", 7_071),
+    "GIF, 5,000 frames": lambda: many_frames(1_000, 5_000),
+    "JPEG, 50 Mpx": lambda: saved("JPEG", "RGB", 7_071),
+    "JPEG, 43 Mpx in scans": lambda: saved("JPEG", "RGB", 6_600, progressive=True),
+    "JPEG, 16 Mpx in 80 scans": lambda: scans(4_000, 80),
+    "WebP, 8.3 Mpx": lambda: saved("WEBP", "RGBA", 2_896, lossless=True),
+    "TIFF, 11 Mpx in one strip": lambda: tiff(
+        3_344, 3_344, rows=3_344, bits=(16,) * 4, compression=DEFLATE, content=zeros(8 * 3_344**2)
+    ),
+    "TIFF, 16 Mpx to be turned": lambda: tiff(
+        4_000, 4_000, rows=10, turn=6, bits=(8,) * 4, strips=400, compression=DEFLATE, content=zeros(4 * 40_000)
+    ),
+    "TIFF, 100,000 strips": lambda: tiff(1, 100_000, rows=1, strips=100_000, content=b"\0"),
+}
+if features.check("avif"):
+    LARGEST["AVIF, 8.3 Mpx"] = lambda: saved("AVIF", "RGBA", 2_896, speed=10)
+REFUSED = {
+    "PNG, 100,000 x 100,000 claimed": lambda: claimed_png(100_000, 100_000),
+    "PNG, 12,000 x 12,000 claimed": lambda: claimed_png(12_000, 12_000),
+    "PNG, 50 Mpx of RGBA": lambda: png(10_000, 5_000, 8, RGBA),
+    "PNG, 180 MB of texts": lambda: png_with_texts(200),
+    "PNG, 100 MB of colour profile": lambda: png(60, 60, 8, GREY, chunk(b"iCCP", b"it\0\0" + zeros(10**8))),
+    "JPEG, 50 Mpx in scans": lambda: saved("JPEG", "RGB", 7_071, progressive=True),
+    "JPEG, 16 Mpx in 1,000 scans": lambda: scans(4_000, 1_000),
+    "WebP, 12 Mpx": lambda: saved("WEBP", "RGB", 3_500),
+    "WebP, a canvas of 16,383 x 16,383": lambda: claimed_webp(16_383),
+    "TIFF, 33 Mpx in one strip": lambda: tiff(
+        SCREEN, SCREEN, bits=(8,) * 4, compression=DEFLATE, content=zeros(4 * SCREEN**2)
+    ),
+    "TIFF, a tile of 20,000 x 20,000": lambda: tiff(
+        10, 10, tile_width=TILE, tile_height=TILE, compression=DEFLATE, content=zeros(TILE**2)
+    ),
+    "TIFF, that tile and a small one": lambda: tiff(
+        *(10, 10),
+        tile_width=TILE,
+        tile_height=TILE,
+        compression=DEFLATE,
+        content=zeros(TILE**2),
+        repeat=[("tile_width", 16), ("tile_height", 16)],
+    ),
+    "TIFF, 1,000,000 strips": lambda: tiff(1, 1_000_000, rows=1, strips=1_000_000, content=b"\0"),
+    "TIFF, 100,000 strips one upon another": lambda: tiff(
+        1_000, 1_000, rows=999, strips=100_000, content=bytes(1_000_000)
+    ),
+}
+
+
+def peak():
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def cost(path):
+    """The bytes and seconds that reading ``path`` takes, beyond those of a process that has read a small picture."""
+    read_picture(np.zeros((60, 60, 3), np.uint8), 28, 28)
+    before, start = peak(), time.process_time()
+    try:
+        answer = f"read as {read_picture(path, 28, 28).read_as}"
+    except ImageError as error:
+        answer = str(error).removeprefix(f"{path}: ")
+    return {"memory": peak() - before, "seconds": time.process_time() - start, "answer": answer}
+
+
+def cost_in_a_process(path):
+    command = [sys.executable, "-W", "ignore", __file__, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    return json.loads(done.stdout)
+
+
+def table():
+    print(f"{'':40} {'bytes':>9} {'MB':>6} {'s':>6}  answer")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "bomb")
+        for name, make in {**LARGEST, **REFUSED}.items():
+            path.write_bytes(make())
+            seen = cost_in_a_process(path)
+            size = path.stat().st_size
+            print(f"{name:40} {size:9,} {seen['memory'] / 1e6:6.1f} {seen['seconds']:6.2f}  {seen['answer']}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(json.dumps(cost(sys.argv[1])))
+    else:
+        table()

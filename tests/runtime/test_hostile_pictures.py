@@ -1,0 +1,194 @@
+"""Pictures made to do harm: other decoders, much memory, much time. docs/reliability.md has the figures."""
+
+import contextlib
+import io
+import runpy
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmnist_edge_runtime import picture, shrink
+from fmnist_edge_runtime.errors import ImageError
+from fmnist_edge_runtime.fmnist_form import to_grey
+from fmnist_edge_runtime.reader import read_picture
+
+BOMBS = runpy.run_path(str(Path(__file__).with_name("bombs.py")), run_name="bombs")
+LARGEST, REFUSED = BOMBS["LARGEST"], BOMBS["REFUSED"]
+LIMIT = 200_000_000
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak memory of a process alone")
+
+
+def read(source):
+    return read_picture(source, 28, 28)
+
+
+def cost_of(content, tmp_path):
+    (tmp_path / "bomb").write_bytes(content)
+    return BOMBS["cost_in_a_process"](tmp_path / "bomb")
+
+
+@only_linux
+@pytest.mark.parametrize("name", LARGEST)
+def test_the_largest_pictures_that_are_read_cost_less_than_200_mb(name, tmp_path):
+    seen = cost_of(LARGEST[name](), tmp_path)
+    assert seen["answer"] == "read as photo"
+    assert seen["memory"] < LIMIT
+
+
+@only_linux
+@pytest.mark.parametrize("name", REFUSED)
+def test_bombs_are_refused_and_cost_less_than_200_mb(name, tmp_path):
+    seen = cost_of(REFUSED[name](), tmp_path)
+    assert not seen["answer"].startswith("read as")
+    assert seen["memory"] < LIMIT
+
+
+@only_linux
+def test_the_measurement_sees_what_a_bomb_would_cost(tmp_path):
+    (tmp_path / "bomb").write_bytes(REFUSED["TIFF, a tile of 20,000 x 20,000"]())
+    unbounded = "from fmnist_edge_runtime import picture; picture.too_costly = lambda *_: None; "
+    code = f"{unbounded}import runpy; runpy.run_path({BOMBS['__file__']!r}, run_name='__main__')"
+    command = [sys.executable, "-c", code, str(tmp_path / "bomb")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert int(done.stdout.split('"memory": ')[1].split(",")[0]) > LIMIT
+
+
+OTHERS = {
+    "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n",
+    "EPS with a preview": b"\xc5\xd0\xd3\xc6" + (30).to_bytes(4, "little") + bytes(22) + b"%!PS-Adobe-3.0 EPSF-3.0\n",
+    "PostScript": b"%!PS-Adobe-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n",
+    "PDF": b"%PDF-1.7\n",
+    "WMF": b"\xd7\xcd\xc6\x9a\0\0" + bytes(60),
+    "FITS": b"SIMPLE  =                    T".ljust(2880),
+    "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(60),
+    "PSD": b"8BPS\0\1" + bytes(60),
+}
+
+
+@pytest.fixture(scope="module")
+def written():
+    """A picture in each format that Pillow writes and this kit does not read."""
+    Image.init()
+    pictures = {}
+    for kind in sorted(set(Image.SAVE) - set(picture._FORMATS)):
+        for mode in ("RGB", "L", "1", "F"):
+            buffer = io.BytesIO()
+            # Some write other modes, some need a library, some are on their way out of Pillow.
+            with warnings.catch_warnings(action="ignore"), contextlib.suppress(OSError, ValueError, RuntimeError):
+                Image.new(mode, (32, 32)).save(buffer, kind)
+                pictures[kind] = buffer.getvalue()
+                break
+    return pictures
+
+
+def test_every_other_format_is_refused_without_another_program(written, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("another program was started"))
+    assert {"EPS", "PDF", "TGA", "ICO"} <= written.keys()
+    for name, content in {**written, **OTHERS}.items():
+        with pytest.raises(ImageError, match="not an image, or none that can be read; PNG, JPEG"):
+            assert read(content) is None, name
+
+
+@pytest.mark.parametrize("kind", ["EPS", "TGA"])
+def test_a_pil_image_of_another_format_is_refused_before_it_is_decoded(kind, written, monkeypatch):
+    opened = Image.open(io.BytesIO(written[kind]))
+    monkeypatch.setattr(type(opened), "load", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match=f"a PIL image from a {kind} file: .* give its copy"):
+        read(opened)
+
+
+def test_a_copy_of_a_pil_image_of_another_format_is_read(written):
+    opened = Image.open(io.BytesIO(written["TGA"]))
+    assert read(opened.copy()).pixels.shape == (28, 28)
+
+
+def saved(image, kind="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("width", "height"), [(300, 420), (401, 299), (1, 200_000), (200_000, 1)])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I", "I;16", "F"])
+def test_strip_by_strip_a_picture_is_shrunk_as_it_would_be_in_one(mode, width, height, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 4), np.uint8)
+    colour = Image.fromarray(pixels if mode in ("LA", "RGBA") else pixels[..., :3])
+    image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257) if mode == "I;16" else colour.convert(mode)
+    monkeypatch.setattr(shrink, "_STRIP_PIXELS", 5_000)
+    small = shrink.shrunk(shrink.floats_to_grey(image) if mode == "F" else image, width * height // 5)
+    grey = Image.fromarray(np.asarray(image).round().astype(np.uint8)) if mode == "F" else to_grey(image)
+    whole = {"P": "RGB", "RGB": "RGB", "CMYK": "RGB", "LA": "RGBA", "RGBA": "RGBA"}
+    wanted = image.convert(whole[mode]) if mode in whole else grey
+    assert small.mode == wanted.mode
+    assert np.array_equal(np.asarray(small), np.asarray(wanted.reduce(3)))
+
+
+def test_what_is_transparent_stays_so_when_a_picture_is_shrunk(monkeypatch):
+    image = Image.new("RGBA", (400, 400), (255, 0, 0, 0))
+    image.paste((0, 0, 255, 255), (100, 100, 300, 300))
+    monkeypatch.setattr(picture, "MOST_KEPT_PIXELS", 10_000)
+    small = picture.open_picture(saved(image.quantize()))
+    assert (small.mode, small.size) == ("RGBA", (100, 100))
+    assert (small.getpixel((5, 5))[3], small.getpixel((50, 50))[3]) == (0, 255)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])
+def test_a_picture_that_is_shrunk_is_turned_all_the_same(kind, monkeypatch):
+    image = Image.new("RGB", (200, 400))
+    image.paste("white", (0, 0, 200, 100))  # stored upside down: the tag says to turn it by 180 degrees
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    monkeypatch.setattr(picture, "MOST_KEPT_PIXELS", 10_000)
+    small = picture.open_picture(saved(image, kind, exif=exif))
+    assert small.width * 2 == small.height
+    assert small.convert("L").getpixel((small.width // 2, small.height - 3)) == 255
+    assert small.convert("L").getpixel((small.width // 2, 3)) == 0
+
+
+def test_a_jpeg_of_50_megapixels_with_a_preview_inside_is_read():
+    """As phones write them: the preview's own scan is not taken for one of the picture's."""
+    preview = saved(Image.new("RGB", (160, 120)), "JPEG")
+    exif = b"Exif\0\0" + b"II*\0\x08\0\0\0\0\0\0\0\0\0" + preview
+    assert read(saved(Image.new("RGB", (8160, 6120)), "JPEG", exif=exif, quality=20)).read_as == "photo"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        b"II*\0\x08\0\0\0\xff\xff",
+        b"MM\0+\0\x08\0\0" + bytes(7) + b"\x10" + b"\xff" * 8,
+        b"II*\0\xff\xff\xff\xff",
+        b"II*\0",
+    ],
+)
+def test_a_tiff_whose_directory_is_not_in_it_is_refused(made):
+    with pytest.raises(ImageError, match="its directory is beyond its end"):
+        read(made)
+
+
+CODE = """
+import sys, warnings
+if len(sys.argv) > 2: warnings.simplefilter(sys.argv[2])
+from fmnist_edge_runtime.reader import read_picture
+from fmnist_edge_runtime.errors import ImageError
+try:
+    read_picture(sys.argv[1], 28, 28)
+except ImageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(("choice", "told"), [([], False), (["default"], True)])
+def test_pillows_warnings_stay_off_the_terminal_unless_the_application_wants_them(choice, told, tmp_path):
+    (tmp_path / "large.png").write_bytes(REFUSED["PNG, 12,000 x 12,000 claimed"]())
+    command = [sys.executable, "-c", CODE, str(tmp_path / "large.png"), *choice]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert "more than 50,000,000 pixels" in done.stdout
+    assert ("DecompressionBombWarning" in done.stderr) == told
+    assert told or done.stderr == ""
