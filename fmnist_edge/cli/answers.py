@@ -43,7 +43,7 @@ def print_said(said: Said) -> None:
             for line in lines:
                 complain(line)
         else:
-            show("\n".join(lines))
+            show(*lines)
 
 
 def _sentence(name: str, answer: Prediction | ImageError, top: int) -> str:

@@ -75,10 +75,10 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
-def show(text: str) -> None:
-    """Print one line of results, whatever is in it and whatever the terminal's encoding is."""
+def show(*lines: str) -> None:
+    """Print lines of results in one write, whatever is in them and whatever the terminal's encoding is."""
     encoding = sys.stdout.encoding or "ascii"
-    typer.echo(printable(text).encode(encoding, "backslashreplace").decode(encoding))
+    typer.echo("\n".join(map(printable, lines)).encode(encoding, "backslashreplace").decode(encoding))
 
 
 @contextlib.contextmanager
