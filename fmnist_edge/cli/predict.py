@@ -15,6 +15,7 @@ from fmnist_edge.cli.console import (
     FAILED,
     Quiet,
     complain,
+    leaving_on_interrupt,
     one_line_errors,
     printable,
     progress,
@@ -76,7 +77,7 @@ def predict(
     from fmnist_edge_runtime.errors import ImageError
 
     failures = 0
-    with without_library_noise(), Classifier(model, threads=threads) as classifier:
+    with leaving_on_interrupt(), without_library_noise(), Classifier(model, threads=threads) as classifier:
         names = [name for given in inputs for name in _expand(given, recursive)]
         sources = (sys.stdin.buffer if name == STDIN else name for name in names)
         # A bar among lines of results helps nobody, so it needs results that go elsewhere.
