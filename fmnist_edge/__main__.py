@@ -7,7 +7,8 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the command line and end the process; Ctrl-C while it is still being imported ends it at once."""
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as a shell has it for what runs in the background
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     from fmnist_edge.cli import main
 
     main()

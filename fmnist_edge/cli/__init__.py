@@ -41,7 +41,8 @@ def run() -> int:
         interrupts.append(number)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupt)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as a shell has it for what runs in the background
+        signal.signal(signal.SIGINT, interrupt)
     try:
         return app(prog_name="fmnist-edge", standalone_mode=False) or 0
     except SystemExit:  # Typer's answer to a closed pipe, under its own help and under usage

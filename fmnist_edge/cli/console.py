@@ -4,6 +4,7 @@ import contextlib
 import functools
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -96,6 +97,24 @@ def say(message: str, *, quiet: bool) -> None:
     if not quiet:
         with contextlib.suppress(OSError, ValueError):
             typer.echo(printable(message), err=True)
+
+
+@contextlib.contextmanager
+def leaving_on_interrupt() -> Iterator[None]:
+    """Let Ctrl-C end the process at once: nothing is half done, and a thread may be waiting for a pipe for ever."""
+
+    def leave(*_: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # standard error was being written to
+            complain("interrupted")
+        os._exit(INTERRUPTED)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

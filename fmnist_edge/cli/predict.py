@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from fmnist_edge.cli.answers import STDIN, Said, print_said, say_of
-from fmnist_edge.cli.console import FAILED, Quiet, one_line_errors, printable, progress, without_library_noise
+from fmnist_edge.cli.console import (
+    FAILED,
+    Quiet,
+    leaving_on_interrupt,
+    one_line_errors,
+    printable,
+    progress,
+    without_library_noise,
+)
 
 if TYPE_CHECKING:
     from fmnist_edge_runtime.classifier import Classifier
@@ -71,7 +79,7 @@ def predict(
     from fmnist_edge_runtime.classifier import Classifier
 
     failures = 0
-    with without_library_noise(), Classifier(model, threads=threads) as classifier:
+    with leaving_on_interrupt(), without_library_noise(), Classifier(model, threads=threads) as classifier:
         names = [name for given in inputs for name in _expand(given, recursive)]
         asked = _Asked(read_as.value, top, jsonl)
         # A bar among lines of results helps nobody, so it needs results that go elsewhere.

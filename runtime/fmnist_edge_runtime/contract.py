@@ -118,6 +118,7 @@ def _parse(raw: dict[str, Any]) -> Contract:
     height, width = picture["height"], picture["width"]
     _require(bool(labels) and all(isinstance(label, str) and label for label in labels), "labels")
     _require(len(set(labels)) == len(labels), "labels")
+    "".join(labels).encode()  # a lone surrogate is no text
     _require(all(type(side) is int and 1 <= side <= _LARGEST_SIDE for side in (height, width)), "input size")
     _require(unknown["score"] in UNKNOWN_SCORES, "unknown score")
     _require(type(picture["picture_reader"]) is int and picture["picture_reader"] >= 1, "picture_reader")

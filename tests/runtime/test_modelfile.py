@@ -175,6 +175,7 @@ def changed(metadata, path, value):
         (["labels"], ["a", "a"]),
         (["labels"], [1, 2]),
         (["labels"], "ab"),
+        (["labels"], ["a", "\ud800"]),
         (["input", "height"], 0),
         (["input", "width"], 28.5),
         (["input", "height"], True),
