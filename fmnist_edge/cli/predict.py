@@ -6,7 +6,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -84,8 +84,9 @@ def predict(
         asked = _Asked(read_as.value, top, jsonl)
         # A bar among lines of results helps nobody, so it needs results that go elsewhere.
         no_bar = quiet or len(names) == 1 or sys.stdout.isatty()
-        with progress(len(names), "predicting", quiet=no_bar) as advance:
-            many = _explained(classifier, names, asked, save_view) if save_view else _answered(classifier, names, asked)
+        many = _explained(classifier, names, asked, save_view) if save_view else _answered(classifier, names, asked)
+        # Closed whatever happens: no process that reads pictures is left behind.
+        with progress(len(names), "predicting", quiet=no_bar) as advance, contextlib.closing(many):
             for said in many:
                 print_said(said)
                 failures += said.failures
@@ -102,7 +103,7 @@ class _Asked(NamedTuple):
     jsonl: bool
 
 
-def _answered(classifier: "Classifier", names: list[str], asked: _Asked) -> Iterator[Said]:
+def _answered(classifier: "Classifier", names: list[str], asked: _Asked) -> Generator[Said, None, None]:
     """Yield what is said of all pictures in order, a batch at a time, by as many hands as there are cores allowed."""
     from fmnist_edge_runtime.ahead import map_ahead
     from fmnist_edge_runtime.cores import allowed_cores
@@ -125,7 +126,7 @@ def _answered_batch(classifier: "Classifier", asked: _Asked, names: list[str]) -
     return say_of(zip(names, answers, strict=True), asked.top, asked.jsonl)
 
 
-def _explained(classifier: "Classifier", names: list[str], asked: _Asked, folder: Path) -> Iterator[Said]:
+def _explained(classifier: "Classifier", names: list[str], asked: _Asked, folder: Path) -> Generator[Said, None, None]:
     """Yield what is said of each picture, its view saved under the picture's place in the call and its name."""
     from fmnist_edge_runtime.errors import ImageError
 

@@ -5,7 +5,7 @@ import logging
 import multiprocessing
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
@@ -19,7 +19,9 @@ Result = TypeVar("Result")
 POSSIBLE = sys.platform == "linux"
 
 
-def map_in_processes(function: Callable[[Item], Result], items: Sequence[Item], count: int) -> Iterator[Result]:
+def map_in_processes(
+    function: Callable[[Item], Result], items: Sequence[Item], count: int
+) -> Generator[Result, None, None]:
     """Yield ``function(item)`` for each item, in order; the first of ``count`` processes takes every count-th item.
 
     Processes are forked, so ``function`` may hold anything that survives that. A full pipe stops a process that is too

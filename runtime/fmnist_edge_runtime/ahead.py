@@ -1,7 +1,7 @@
 """A function over a stream on several threads: results in order, few items in flight."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Generator[Result, None, None]:
     """Yield ``function(item)`` for each item, in order, at most ``workers + 1`` items ahead of what was asked for.
 
     Items are taken in the caller's thread. With one worker all is done there, and nothing ahead. When the caller stops
