@@ -32,6 +32,9 @@ def map_in_processes(
     """
     context = multiprocessing.get_context("fork")
     running: list[tuple[BaseProcess, Connection]] = []
+    before = signal.getsignal(signal.SIGINT)
+    if before != signal.SIG_IGN:  # whoever leaves at once would leave them behind, perhaps waiting for a pipe for ever
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with _interrupts_held():
             for number in range(count):
@@ -57,6 +60,7 @@ def map_in_processes(
             reader.close()
         for process, _ in running:
             process.join()
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

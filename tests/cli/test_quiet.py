@@ -42,7 +42,7 @@ def traced(root, tmp_path):
         assert any("bag.png" in call for call in calls[1:]), "the picture was read"
         return {
             "sockets": [call for call in calls if SOCKETS.match(call)],
-            "changes": [call for call in calls if CHANGES.search(call)],
+            "changes": [call for call in calls if CHANGES.search(call) and '"/dev/null"' not in call],
             "programs": [call for call in calls if call.startswith("execve")][1:],
             "at home": [path.name for path in home.rglob("*")],
         }
