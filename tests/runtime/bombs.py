@@ -128,7 +128,7 @@ LARGEST = {
     ),
     "TIFF, 100,000 strips": lambda: tiff(1, 100_000, rows=1, strips=100_000, content=b"\0"),
 }
-if features.check("avif"):
+if "avif" in features.modules and features.check("avif"):
     LARGEST["AVIF, 8.3 Mpx"] = lambda: saved("AVIF", "RGBA", 2_896, speed=10)
 REFUSED = {
     "PNG, 100,000 x 100,000 claimed": lambda: claimed_png(100_000, 100_000),
