@@ -84,7 +84,11 @@ def saved(kind, mode, how):
 
 def whole_pictures():
     """Every format, mode and way of writing it, by name."""
-    kinds = {kind: ways for kind, ways in SAVED.items() if kind != "AVIF" or "avif" in features.modules and features.check("avif")}
+    kinds = {
+        kind: ways
+        for kind, ways in SAVED.items()
+        if kind != "AVIF" or ("avif" in features.modules and features.check("avif"))
+    }
     made = {
         f"{kind} {mode} {how}".strip(): saved(kind, mode, how)
         for kind, ways in kinds.items()
