@@ -1,0 +1,124 @@
+"""Model files that are not whole, not ours or without end: one line, the right exit code, nothing of them is run."""
+
+import json
+import os
+import sys
+
+import onnx
+import pytest
+from onnx import helper
+
+from fmnist_edge_runtime import modelfile
+
+
+@pytest.fixture(scope="module")
+def bundled(root):
+    return (root / "artifacts/edge/edge.int8.onnx").read_bytes()
+
+
+def without_contract(content):
+    model = onnx.load_model_from_string(content)
+    del model.metadata_props[:]
+    return model.SerializeToString(deterministic=True)
+
+
+@pytest.fixture(scope="module")
+def graph(bundled):
+    return without_contract(bundled)
+
+
+@pytest.fixture
+def metadata(bundled):
+    return modelfile.read(bundled).contract.raw
+
+
+def damaged(content, position):
+    changed = bytearray(content)
+    changed[position] ^= 1
+    return bytes(changed)
+
+
+def with_external_data():
+    tensor = onnx.TensorProto(name="weights", data_type=onnx.TensorProto.FLOAT, dims=[1])
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../../etc/passwd")
+    node = helper.make_node("Identity", ["weights"], ["logits"])
+    return helper.make_model(helper.make_graph([node], "g", [], [], [tensor])).SerializeToString()
+
+
+@pytest.fixture
+def hostile(bundled, graph, metadata, root, tmp_path):
+    """Model files by what is wrong with them, and the words that say so."""
+    entry = bundled[len(graph) :]
+    other = (root / "artifacts/edge_large/edge_large.int8.onnx").read_bytes()
+    contents = {
+        "empty": (b"", "not a model of this kit"),
+        "flipped in the graph": (damaged(bundled, 5_000), "its graph is damaged"),
+        "flipped in the metadata": (damaged(bundled, len(bundled) - 100), "its metadata is damaged"),
+        "of tomorrow": (modelfile.seal(graph, metadata | {"schema_version": 2}), "schema_version is 2"),
+        "with external data": (modelfile.seal(with_external_data(), metadata), "keeps weights in another file"),
+        "with another's metadata": (without_contract(other) + entry, "its graph is damaged, or another model's"),
+        "truncated": (bundled[:-1], "not an ONNX model"),
+    }
+    for number, (content, _) in enumerate(contents.values()):
+        (tmp_path / f"{number}.onnx").write_bytes(content)
+    files = {name: (tmp_path / f"{number}.onnx", words) for number, (name, (_, words)) in enumerate(contents.items())}
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "pipe.onnx")
+        files["a pipe"] = (tmp_path / "pipe.onnx", "not a regular file")
+        files["without end"] = ("/dev/zero", "not a regular file")
+    return files
+
+
+@pytest.mark.parametrize("call", [["predict", "PICTURE", "--model"], ["info"], ["evaluate"], ["verify"]], ids=" ".join)
+def test_a_hostile_model_ends_the_call_with_one_line(run, root, hostile, call):
+    picture = str(root / "examples/pictures/bag.png")
+    for name, (path, words) in hostile.items():
+        done = run(*[part.replace("PICTURE", picture) for part in call], path)
+        said, code = (done.stdout, 1) if call == ["verify"] else (done.stderr, 2)
+        assert done.returncode == code, name
+        (line,) = [line for line in said.decode().splitlines() if line != f"{path}:"]
+        assert words in line, name
+        assert (done.stdout if call != ["verify"] else done.stderr) == b"", name
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes have no path there")
+@pytest.mark.parametrize("name", ["edge.onnx", "edge.torchscript.pt", "manifest.json"])
+def test_a_pipe_in_a_models_folder_keeps_nobody_waiting(run, artifacts, name):
+    (artifacts / "edge" / name).unlink()
+    os.mkfifo(artifacts / "edge" / name)
+    assert run("verify", artifacts / "edge").returncode == 1
+    if name.endswith((".onnx", ".pt")):
+        assert run("verify", artifacts / "edge" / name).returncode == 1
+        done = run("benchmark", artifacts / "edge")
+        assert done.returncode == 2
+        assert done.stderr.decode().endswith("give a file made by fmnist-edge export\n")
+
+
+@pytest.mark.parametrize("change", [[], {"files": []}, {"files": {"a": 3}}, {"files": {"../x": {}}}, {"formats": 3}])
+def test_a_manifest_that_cannot_be_is_a_failed_check(run, artifacts, change):
+    path = artifacts / "edge" / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change} if change else change))
+    done = run("verify", artifacts / "edge")
+    assert done.returncode == 1
+    assert done.stderr == b""
+    assert "not a manifest" in done.stdout.decode()
+
+
+def test_a_self_test_that_fails_here_is_reported_by_every_command_that_runs_the_model(
+    run, root, graph, metadata, tmp_path
+):
+    metadata["self_test"]["file_logits"][0][0] += 1
+    path = tmp_path / "elsewhere.onnx"
+    path.write_bytes(modelfile.seal(graph, metadata))
+    done = run("predict", root / "examples/pictures/bag.png", "--model", path)
+    assert done.returncode == 0
+    assert b"Bag" in done.stdout
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(f"{path}: on this CPU its self-test fails")
+    done = run("verify", path)
+    assert done.returncode == 1
+    assert [line.split()[2] for line in done.stdout.decode().splitlines() if line.startswith("FAILED")] == ["self-test"]
+    done = run("benchmark", path, "--quiet")
+    assert "self-test fails here" in done.stdout.decode()
+    assert "no form's self-test holds on this CPU" in done.stdout.decode()
