@@ -6,6 +6,7 @@ target; :func:`recover` renames it back.
 """
 
 import contextlib
+import glob
 import os
 import shutil
 import sys
@@ -20,26 +21,32 @@ from fmnist_edge_runtime.errors import FmnistEdgeError
 def staging(target: Path) -> Iterator[Path]:
     """Yield a new folder beside ``target``, removed in the end unless :func:`swap` took it away."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-", dir=target.parent))
-    try:
-        # Held while the folder is in use, so that another export can tell it from one left by a killed process.
-        with locked(folder):
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.ExitStack() as held:
+        # Its lock tells it from one that a killed process left. Until it has that, the parent's keeps others away.
+        with locked(target.parent):
+            folder = Path(tempfile.mkdtemp(prefix=_new(target), dir=target.parent))
+            held.callback(shutil.rmtree, folder, ignore_errors=True)
+            held.enter_context(locked(folder))
+        yield folder
 
 
 def swap(staged: Path, target: Path) -> None:
-    """Put ``staged`` in the place of ``target``."""
+    """Put ``staged`` in the place of ``target``; if it cannot be put there, ``target`` is as it was."""
+    for path in (*staged.iterdir(), staged):
+        _flush(path)
     with locked(target.parent):
         _recover(target)
         old = _old(target)
         staged.chmod(0o755)
         if target.exists():
             target.rename(old)
-        staged.rename(target)
+        try:
+            staged.rename(target)
+        except BaseException:
+            _recover(target)
+            raise
         _flush(target.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
 
 
 def recover(target: Path) -> None:
@@ -47,8 +54,8 @@ def recover(target: Path) -> None:
     if target.parent.is_dir():
         with locked(target.parent):
             _recover(target)
-            for stale in target.parent.glob(f".{target.name}.new-*"):
-                with contextlib.suppress(BlockingIOError), locked(stale, wait=False):
+            for stale in target.parent.glob(f"{glob.escape(_new(target))}*"):
+                with contextlib.suppress(OSError), locked(stale, wait=False):  # in use, or gone by now
                     shutil.rmtree(stale, ignore_errors=True)
 
 
@@ -64,7 +71,7 @@ def _recover(target: Path) -> None:
     old = _old(target)
     if old.is_dir():
         if target.exists():
-            shutil.rmtree(old)
+            _remove(old)
         else:
             old.rename(target)
 
@@ -73,9 +80,20 @@ def _old(target: Path) -> Path:
     return target.with_name(f".{target.name}.old")
 
 
-def _flush(folder: Path) -> None:
+def _new(target: Path) -> str:
+    return f".{target.name}.new-"
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, one that may not be written to as well; what cannot be removed is left for the next time."""
+    with contextlib.suppress(OSError):
+        folder.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
     if sys.platform != "win32":
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
@@ -83,8 +101,11 @@ def _flush(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold the folder's advisory lock. Windows has none for folders: there, one export at a time is the user's care."""
+def locked(folder: Path, *, wait: bool = True, shared: bool = False) -> Iterator[None]:
+    """Hold the folder's advisory lock, alone or with other readers.
+
+    Windows has none for folders: there, one export at a time is the user's care.
+    """
     if sys.platform == "win32":
         yield
         return
@@ -92,7 +113,7 @@ def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
 
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(descriptor)

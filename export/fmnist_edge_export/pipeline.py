@@ -12,7 +12,7 @@ from fmnist_edge_export import manifest
 from fmnist_edge_export.card import PICTURES, Answers, write_card
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.files import sha256_of, write_atomically
-from fmnist_edge_export.folder import recover, refuse_unless_replaceable, staging, swap
+from fmnist_edge_export.folder import locked, recover, refuse_unless_replaceable, staging, swap
 from fmnist_edge_export.formats.registry import FORMATS, Format
 from fmnist_edge_export.proof.gate import ask_reference, prove
 from fmnist_edge_export.proof.measure import Truth
@@ -73,8 +73,9 @@ def export(
             proof = prove(form, (new / file).read_bytes(), source, probes, truth)
             checks += proof.checks
             entries[form.name] = manifest.entry(file, proof.checks, asdict(proof.measured) if proof.measured else {})
-        entries |= _carry_over(source, target, new, [form for form in FORMATS.values() if form not in formats])
-        _keep_other_files(source.record.name, target, new)
+        with locked(target.parent):  # another export may be replacing the folder
+            entries |= _carry_over(source, target, new, [form for form in FORMATS.values() if form not in formats])
+            _keep_other_files(source.record.name, target, new)
         record = replace(source.record, self_test=self_tests)
         write_atomically(new / f"{record.name}.safetensors", source.weights)
         write_atomically(new / f"{record.name}.json", record.to_json())

@@ -5,7 +5,7 @@ from pathlib import Path
 from fmnist_edge_export import manifest
 from fmnist_edge_export.extras import needs_export_extra
 from fmnist_edge_export.files import sha256_of
-from fmnist_edge_export.folder import recover
+from fmnist_edge_export.folder import locked, recover
 from fmnist_edge_export.formats import torchscript_file
 from fmnist_edge_export.proof.report import Check, Report, self_test_check
 from fmnist_edge_runtime.classifier import Classifier
@@ -29,7 +29,8 @@ def verify(path: str | Path) -> Report:
     path = Path(path)
     recover(path.resolve())
     if path.is_dir():
-        return Report(tuple(_folder_checks(path)))
+        with locked(path.resolve().parent, shared=True):  # no export replaces the folder while it is looked at
+            return Report(tuple(_folder_checks(path)))
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder; give a model file, or a folder made by fmnist-edge export")
     return Report(tuple(_file_checks(path, path.name)))
