@@ -18,7 +18,7 @@ def main() -> NoReturn:
     """Run the command line on ``sys.argv`` and end the process.
 
     A command has let go of all it held when it returns; taking the interpreter and its libraries down piece by piece
-    would take an eighth of a short run.
+    would take a seventh of a short run.
     """
     code = run()
     for stream in (sys.stdout, sys.stderr):
@@ -29,8 +29,8 @@ def main() -> NoReturn:
 
 def run() -> int:
     """Run the command line on ``sys.argv`` and return its exit code."""
-    # The threads that numpy's OpenBLAS starts when it is imported take a fifth of a first prediction, and nothing here
-    # multiplies matrices that are large enough for them.
+    # The threads that numpy's OpenBLAS starts when it is imported take half of a first prediction's CPU time, and
+    # nothing here multiplies matrices that are large enough for them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by the caller: nothing comes in, and what is said goes nowhere

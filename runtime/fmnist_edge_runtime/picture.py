@@ -26,7 +26,7 @@ SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".avif"}
 )
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
-# How files begin whose decoders Pillow has ready at once (PNG, JPEG, GIF, BMP, PPM); loading all takes 60 ms and 3 MB.
+# How files begin whose decoders Pillow has ready at once (PNG, JPEG, GIF, BMP, PPM); loading all takes 24 ms and 3 MB.
 _COMMON = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"P")
 _SUPPORTED = "PNG, JPEG, WebP, BMP, GIF, TIFF, PPM and AVIF are read"
 _ORIENTATION = 0x0112

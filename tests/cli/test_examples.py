@@ -136,8 +136,8 @@ def test_the_same_file_scores_on_a_cluster_of_two_workers(root, sample, tmp_path
     with subprocess.Popen(
         command, env=ray_environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as cluster:
-        address = cluster.stdout.readline().decode().strip()
-        assert address, "the cluster did not start"
+        address, *workers = cluster.stdout.readline().decode().split() or [""]
+        assert len(workers) == 2, "the cluster did not start"
         answers = scored(root, tmp_path / "pictures", tmp_path / "answers", ray_environment | {"RAY_ADDRESS": address})
         cluster.stdin.close()
         assert cluster.wait(60) == 0
@@ -148,5 +148,5 @@ def test_the_same_file_scores_on_a_cluster_of_two_workers(root, sample, tmp_path
         labels = [prediction.label for prediction in classifier.predict_many(sample.images[:400])]
     answers.sort(key=lambda answer: int(Path(answer["path"]).stem))
     assert [answer["label"] for answer in answers] == labels
-    # The head has no cores, so workers did it; which of the two takes which part is Ray's choice.
-    assert 1 <= len({answer["node"] for answer in answers}) <= 2
+    # Which of the two takes which part is Ray's choice; on busy cores one may have taken all.
+    assert {answer["node"] for answer in answers} <= set(workers)

@@ -46,6 +46,16 @@ def test_predict_imports_neither_torch_nor_onnx(root):
     assert names.isdisjoint({"torch", "onnx", "torchvision", "onnxscript", "matplotlib"})
 
 
+def test_predict_loads_no_other_command_no_rare_decoder_and_no_openssl(root):
+    """Each would cost a first prediction time or memory that nobody sees."""
+    code = command("predict", str(root / "examples/pictures/bag.png"))
+    code = code.replace(REPORT, "import sys; print(' '.join(sorted(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    names = set(done.stdout.splitlines()[-1].split())
+    assert {"fmnist_edge.cli.predict", "PIL.PngImagePlugin"} <= names
+    assert names.isdisjoint({"fmnist_edge.cli.export", "PIL.PdfImagePlugin", "_hashlib"})
+
+
 def test_every_package_that_the_base_install_asks_for_is_used_by_its_commands(root):
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     wanted = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}

@@ -282,12 +282,3 @@ def test_predict_says_what_python_says(run, root):
             (record,) = records(run("predict", "--jsonl", path))
             answer = classifier.predict(path)
             assert (record["label"], record["confidence"]) == (answer.label, round(answer.confidence, 6))
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
-def test_a_full_disk_is_one_line(root):
-    with open("/dev/full", "wb") as full:
-        command = [sys.executable, "-m", "fmnist_edge", "predict", str(root / PICTURES / "bag.png")]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
-    assert done.returncode == 1
-    assert done.stderr.decode().splitlines() == ["fmnist-edge: input or output: No space left on device"]
