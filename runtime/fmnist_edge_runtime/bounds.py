@@ -1,4 +1,4 @@
-"""What a picture may cost: reckoned from its header, before anything of it is decoded.
+"""What a picture may cost: reckoned from its headers, before anything of it is decoded.
 
 A limit on pixels alone would not do. Beside the picture that Pillow fills, a WebP decoder holds its canvas twice, a
 progressive JPEG all its coefficients, a TIFF a whole strip or tile, which may be larger than the picture.
@@ -15,6 +15,7 @@ _MOST_VISITS = 1_500_000_000  # of a coefficient by a scan: about a second
 _MOST_BLOCKS = 100_000  # strips or tiles of a TIFF; Pillow makes an object of each
 _MOST_LAYERS = 8  # blocks that cover one another; a TIFF may keep its colours apart
 
+_AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1")  # which Pillow takes for AVIF
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BITS, _COMPRESSION, _COLOURS, _STRIPS, _TURN, _ROWS = 258, 259, 262, 273, 274, 278
 _TILE_WIDTH, _TILE_HEIGHT, _TILES = 322, 323, 324
@@ -39,6 +40,19 @@ def refuse_hostile_tiff(content: bytes) -> None:
         raise ValueError(f"more than {_MOST_BLOCKS:,} strips")
 
 
+def too_costly_avif(content: bytes) -> str | None:
+    """Return why ``content``, if it is an AVIF, is not even to be opened; None if it may be, or is none.
+
+    Raises:
+        ValueError: it is damaged, or made to be costly before anything is decoded.
+    """
+    if content[4:8] != b"ftyp" or content[8:12] not in _AVIF_BRANDS:
+        return None
+    from fmnist_edge_runtime.avif import decoding_bytes  # not for every start
+
+    return _more_than_most(decoding_bytes(content), "what it holds")
+
+
 def too_costly(image: ImageFile, size: tuple[int, int], content: bytes) -> str | None:
     """Return why ``image``, opened from ``content`` and not yet decoded, is not to be decoded; None if it may be.
 
@@ -52,7 +66,7 @@ def too_costly(image: ImageFile, size: tuple[int, int], content: bytes) -> str |
     if covered > _MOST_LAYERS * image.width * image.height:
         return f"its parts cover its {shape} pixels too often"
     needed = image.width * image.height * (1 if image.mode in ("1", "L", "P") else 4)
-    if image.format in ("WEBP", "AVIF"):
+    if image.format == "WEBP":
         needed += 12 * image.width * image.height
     elif image.format == "TIFF":
         needed += _tiff_extra(image)
@@ -62,8 +76,12 @@ def too_costly(image: ImageFile, size: tuple[int, int], content: bytes) -> str |
         scans = content.count(bytes([0xFF, _START_OF_SCAN]))
         if coefficients * scans > _MOST_VISITS:
             return f"{shape} in {scans} scans takes too long"
+    return _more_than_most(needed, shape)
+
+
+def _more_than_most(needed: int, what: str) -> str | None:
     if needed > MOST_BYTES:
-        return f"{shape} takes {needed / 2**20:.0f} MiB to decode, more than {MOST_BYTES // 2**20} MiB"
+        return f"{what} takes {-(-needed // 2**20)} MiB to decode, more than {MOST_BYTES // 2**20} MiB"
     return None
 
 

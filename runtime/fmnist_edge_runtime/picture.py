@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from fmnist_edge_runtime.bounds import MOST_PIXELS, refuse_hostile_tiff, too_costly
+from fmnist_edge_runtime.bounds import MOST_PIXELS, refuse_hostile_tiff, too_costly, too_costly_avif
 from fmnist_edge_runtime.errors import ImageError
 
 PictureSource: TypeAlias = Union[str, "os.PathLike[str]", bytes, BinaryIO, Image.Image, npt.NDArray[np.uint8]]
@@ -86,13 +86,12 @@ def _decode(file: BinaryIO, name: str) -> Image.Image:
         raise ImageError(f"{name}: larger than {MOST_FILE_BYTES // 2**20} MiB; make it smaller")
     try:
         refuse_hostile_tiff(content)
+        _refuse(name, too_costly_avif(content))
         image = Image.open(io.BytesIO(content), formats=_available_formats(content))
         _refuse_empty(image, name)
         size = image.size
         image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))  # JPEG alone can; never below what is asked for
-        reason = too_costly(image, size, content)
-        if reason:
-            raise ImageError(f"{name}: {reason}; make it smaller")
+        _refuse(name, too_costly(image, size, content))
         return _decoded(image, name)
     except ImageError:
         raise
@@ -102,6 +101,11 @@ def _decode(file: BinaryIO, name: str) -> Image.Image:
         raise ImageError(f"{name}: more than {MOST_PIXELS:,} pixels; make it smaller") from error
     except Exception as error:  # on damaged files Pillow's decoders raise almost anything
         raise ImageError(f"{name}: a damaged or truncated image ({_first_line(error)})") from error
+
+
+def _refuse(name: str, reason: str | None) -> None:
+    if reason:
+        raise ImageError(f"{name}: {reason}; make it smaller")
 
 
 def _available_formats(content: bytes) -> list[str]:

@@ -4,6 +4,7 @@ python tests/runtime/bombs.py         a table of what each costs, and what it is
 python tests/runtime/bombs.py FILE    the cost of one file, as JSON
 """
 
+import functools
 import io
 import json
 import struct
@@ -99,6 +100,43 @@ def claimed_webp(side):
     return b"RIFF" + struct.pack("<I", 4 + len(parts)) + b"WEBP" + parts
 
 
+def box(kind, content):
+    return struct.pack(">I", 8 + len(content)) + kind + content
+
+
+def boxes(content):
+    """The boxes in ``content``, by kind: as Pillow writes them none is longer than 4 GiB and none comes twice."""
+    found, at = {}, 0
+    while at < len(content):
+        size = int.from_bytes(content[at : at + 4], "big")
+        found[content[at + 4 : at + 8]] = content[at + 8 : at + size]
+        at += size
+    return found
+
+
+def lying_avif(content, side):
+    """``content`` with each size in its boxes, but not in its AV1 data, made ``side`` x ``side``."""
+    width, height = Image.open(io.BytesIO(content)).size
+    lie = content.replace(b"ispe" + struct.pack(">III", 0, width, height), b"ispe" + struct.pack(">III", 0, side, side))
+    track = [struct.pack(">III", 2**30, *(length << 16 for length in size)) for size in ((width, height), (side, side))]
+    return lie.replace(*track)
+
+
+@functools.cache  # made twice, in seconds
+def large_lying_avif(side):
+    return lying_avif(saved("AVIF", "RGB", side, speed=10, subsampling="4:4:4"), 64)
+
+
+def avif_with_items(count, extents):
+    """An AVIF with ``count`` items more, each in so many parts without a byte."""
+    parts = boxes(saved("AVIF", "RGB", 64))
+    inner = boxes(parts[b"meta"][4:])
+    entries = b"".join(struct.pack(">HHHH", 100 + number, 0, 0, extents) for number in range(count))
+    inner[b"iloc"] = bytes((1, 0, 0, 0, 0, 0)) + struct.pack(">H", count) + entries
+    parts[b"meta"] = bytes(4) + b"".join(box(*pair) for pair in inner.items())
+    return b"".join(box(*pair) for pair in parts.items())
+
+
 def many_frames(side, count):
     """A GIF of ``count`` frames."""
     content = saved("GIF", "L", side)
@@ -129,7 +167,10 @@ LARGEST = {
     "TIFF, 100,000 strips": lambda: tiff(1, 100_000, rows=1, strips=100_000, content=b"\0"),
 }
 if "avif" in features.modules and features.check("avif"):
-    LARGEST["AVIF, 8.3 Mpx"] = lambda: saved("AVIF", "RGBA", 2_896, speed=10)
+    LARGEST["AVIF, 10 Mpx"] = lambda: saved("AVIF", "RGBA", 3_180, speed=10)
+    LARGEST["AVIF, 7.9 Mpx of 4:4:4"] = lambda: saved("AVIF", "RGBA", 2_816, speed=10, subsampling="4:4:4")
+    LARGEST["AVIF, 21 Mpx, 64 x 64 claimed"] = lambda: large_lying_avif(4_600)
+    LARGEST["AVIF, 10 Mpx claimed"] = lambda: lying_avif(saved("AVIF", "RGBA", 64, speed=10), 3_100)
 REFUSED = {
     "PNG, 100,000 x 100,000 claimed": lambda: claimed_png(100_000, 100_000),
     "PNG, 12,000 x 12,000 claimed": lambda: claimed_png(12_000, 12_000),
@@ -159,6 +200,11 @@ REFUSED = {
         1_000, 1_000, rows=999, strips=100_000, content=bytes(1_000_000)
     ),
 }
+
+if "avif" in features.modules and features.check("avif"):
+    REFUSED["AVIF, 52 Mpx, 64 x 64 claimed"] = lambda: large_lying_avif(7_200)
+    REFUSED["AVIF, 12 Mpx claimed"] = lambda: lying_avif(saved("AVIF", "RGBA", 64, speed=10), 3_500)
+    REFUSED["AVIF, 20 million parts"] = lambda: avif_with_items(300, 65_535)
 
 
 def peak():

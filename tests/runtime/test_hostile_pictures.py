@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from fmnist_edge_runtime import picture, shrink
 from fmnist_edge_runtime.errors import ImageError
@@ -21,6 +21,9 @@ BOMBS = runpy.run_path(str(Path(__file__).with_name("bombs.py")), run_name="bomb
 LARGEST, REFUSED = BOMBS["LARGEST"], BOMBS["REFUSED"]
 LIMIT = 200_000_000
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak memory of a process alone")
+needs_avif = pytest.mark.skipif(
+    "avif" not in features.modules or not features.check("avif"), reason="this Pillow has no AVIF"
+)
 
 
 def read(source):
@@ -49,9 +52,17 @@ def test_bombs_are_refused_and_cost_less_than_200_mb(name, tmp_path):
 
 
 @only_linux
-def test_the_measurement_sees_what_a_bomb_would_cost(tmp_path):
-    (tmp_path / "bomb").write_bytes(REFUSED["TIFF, a tile of 20,000 x 20,000"]())
-    unbounded = "from fmnist_edge_runtime import picture; picture.too_costly = lambda *_: None; "
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        ("TIFF, a tile of 20,000 x 20,000", "too_costly"),
+        pytest.param("AVIF, 52 Mpx, 64 x 64 claimed", "too_costly_avif", marks=needs_avif),
+        pytest.param("AVIF, 20 million parts", "too_costly_avif", marks=needs_avif),
+    ],
+)
+def test_the_measurement_sees_what_a_bomb_would_cost(name, check, tmp_path):
+    (tmp_path / "bomb").write_bytes(REFUSED[name]())
+    unbounded = f"from fmnist_edge_runtime import picture; picture.{check} = lambda *_: None; "
     code = f"{unbounded}import runpy; runpy.run_path({BOMBS['__file__']!r}, run_name='__main__')"
     command = [sys.executable, "-c", code, str(tmp_path / "bomb")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)

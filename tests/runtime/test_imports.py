@@ -29,3 +29,16 @@ def test_the_package_and_its_errors_cost_nothing():
     code = "import sys, fmnist_edge_runtime.errors; print(*{'numpy', 'onnxruntime', 'PIL'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
+
+
+def test_what_reads_avifs_is_not_loaded_for_other_pictures():
+    code = """
+import io, sys
+from PIL import Image
+from fmnist_edge_runtime.reader import read_picture
+Image.new("L", (60, 60)).save(file := io.BytesIO(), "PNG")
+read_picture(file.getvalue(), 28, 28)
+print(*{"fmnist_edge_runtime.avif", "fmnist_edge_runtime.av1"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
