@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 Bytes: TypeAlias = bytes | memoryview
 
-_MOST_UNITS = 1_000  # in one picture; four are usual
+_MOST_UNITS = 100  # in one picture; four are usual
 _SEQUENCE, _FRAME_HEADER, _FRAME, _FRAME_HEADER_AGAIN = 1, 3, 6, 7
 _KEY, _SWITCH = 0, 3  # kinds of frame
 _CHOSEN = 2  # by each frame, in its header
@@ -73,7 +73,7 @@ def frames(data: Bytes) -> Iterator[Frame]:
     while at < len(data):
         units += 1
         if units > _MOST_UNITS:
-            raise ValueError(f"more than {_MOST_UNITS:,} units of AV1 in one picture")
+            raise ValueError(f"more than {_MOST_UNITS} units of AV1 in one picture")
         kind, is_extended, has_size = data[at] >> 3 & 15, data[at] & 4, data[at] & 2  # obu_header (5.3.2)
         at += 2 if is_extended else 1
         size, at = _leb128(data, at) if has_size else (len(data) - at, at)

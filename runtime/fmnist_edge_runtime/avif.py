@@ -15,6 +15,7 @@ Size: TypeAlias = tuple[int, int]
 _MOST_BOXES = 5_000  # in one
 _MOST_INDEX = 64 * 2**10  # bytes of boxes about all items; for each item libavif looks through all others
 _MOST_MOVIE = 2**20  # bytes about the frames of an animation
+_MOST_TRACKS = 16
 _MOST_SAMPLES = 100_000  # frames of a track; libavif makes an object of each
 _MOST_PICTURES = 1_000  # tiles of a grid, mostly
 _MOST_DATA = 64 * 2**20  # bytes of all items
@@ -38,6 +39,8 @@ def decoding_bytes(content: bytes) -> int:
     if _inside(whole, b"mini"):
         raise ValueError("a MinimizedImageBox")
     tracks = _inside(_sole(whole, b"moov"), b"trak")
+    if len(tracks) > _MOST_TRACKS:
+        raise ValueError(f"more than {_MOST_TRACKS} tracks")
     metas = [_sole(whole, b"meta"), *(_sole(track, b"meta") for track in tracks)]
     items = [_items_cost(meta[4:], whole) for meta in metas]
     movie = [_track_cost(track, whole) for track in tracks]
@@ -58,7 +61,7 @@ def _boxes(data: memoryview) -> list[tuple[bytes, memoryview]]:
             raise ValueError("a box is longer than what it is in")
         index += end - at if kind in _INDEXES else 0
         if index > _MOST_INDEX or (kind == b"moov" and end - at > _MOST_MOVIE) or len(found) == _MOST_BOXES:
-            raise ValueError(f"more in its boxes than a picture needs ({kind.decode('latin-1')})")
+            raise ValueError("more in its boxes than a picture needs")
         found.append((kind, data[start:end]))
         at = end
     return found

@@ -186,6 +186,22 @@ def test_what_may_come_once_is_refused_twice(kind, again):
         decoding_bytes(content + again * box(kind, bytes(4)))
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (box(b"mini", bytes(9)), "a MinimizedImageBox"),
+        (box(b"moov", bytes(2**20 + 1)), "more in its boxes"),
+        (box(b"moov", box(b"trak", b"") * 17), "more than 16 tracks"),
+        (box(b"free", b"") * 5_000, "more in its boxes"),
+        (struct.pack(">I4s", 9_999, b"free"), "longer than what it is in"),
+        (struct.pack(">I4s", 7, b"free"), "longer than what it is in"),
+    ],
+)
+def test_what_no_picture_needs_is_refused(more, words):
+    with pytest.raises(ValueError, match=words):
+        decoding_bytes(base64.b64decode(OF_10_BITS) + more)
+
+
 def test_flipped_bits_give_a_number_or_a_value_error():
     rng = np.random.default_rng(0)
     for text in (OF_10_BITS, OF_12_BITS, GRID):
@@ -280,7 +296,7 @@ def test_a_unit_without_a_size_reaches_to_the_end():
         (bytes([PADDING << 3 | 2]) + b"\xff" * 9, "without an end"),
         (unit(SEQUENCE, *REDUCED, *SIZE), "ends too soon"),
         (unit(SEQUENCE, (0, 5), (1, 1), (0, 64), (1, 1), (0, 99)), "without an end"),
-        (unit(PADDING, (0, 8)) * 1_001, "more than 1,000 units"),
+        (unit(PADDING, (0, 8)) * 101, "more than 100 units"),
     ],
 )
 def test_data_that_is_not_av1_is_refused(data, words):
