@@ -1,4 +1,4 @@
-"""Pictures of no garment, 100 of each kind: generated ones, and those that scikit-image and scikit-learn bring along."""
+"""Pictures of no garment, 100 of each kind: generated, or brought along by scikit-image and scikit-learn."""
 
 import string
 from collections.abc import Callable
