@@ -17,7 +17,8 @@ _SIDE = 56  # pixels of the longest side while cutting out: twice the network's
 _SMALLEST = 8  # pixels of the shortest side, below which nothing can be told apart
 _FLATTEST = 6  # levels between the darkest and the lightest pixel of any channel, below which nothing is shown
 _FAINTEST_OUTLINE = 1.5  # times the contrast of the whole picture; 1 in 200 photographs of clothes is below
-_RANGES = ((40, 230), (0, 255))  # greys that an article's 3rd to 97th percentile are stretched over
+# What greys an article's 3rd to 97th percentile are stretched over, and by how many degrees more it is turned.
+_WAYS = (((40, 230), 0), ((0, 255), 5), ((0, 255), -5))
 _LEAST_SPAN = 40  # levels; a plain article's creases are not blown up further
 
 
@@ -57,11 +58,11 @@ def find_article(image: Image.Image, height: int, width: int) -> Article | None:
 
 
 def _views(grey: Floats, mask: Mask, height: int, width: int) -> Views:
-    """Return the article in each range of greys, as it lies and with its arms folded, and all these mirrored."""
+    """Return the article in its greys and turns, as it lies and with its arms folded, and all these mirrored."""
     degrees = slant(mask)
     views = []
-    for darkest, lightest in _RANGES:
-        article, inside = _boxed(*turned(_toned(grey, mask, darkest, lightest), mask, degrees))
+    for (darkest, lightest), further in _WAYS:
+        article, inside = _boxed(*turned(_toned(grey, mask, darkest, lightest), mask, degrees + further))
         views.append(fit(Image.fromarray(article.round().astype(np.uint8)), height, width))
         folded = fold_arms(article, inside, height, width)
         views.append(views[-1] if folded is None else folded)

@@ -160,6 +160,12 @@ def test_what_lies_askew_is_put_upright():
     assert slant(laid_out(0)[1][::4, ::4]) == 0
 
 
+def test_it_is_also_seen_a_little_askew_to_either_side():
+    views = find_article(laid_out()[0], 28, 28).views
+    straight, left, right = (slant(views[index] > 0) for index in (0, 2, 4))
+    assert (straight, left, right) == (0, -5, 5)
+
+
 def test_nothing_vanishes_in_turning():
     for place in range(81):
         speck = np.arange(81).reshape(9, 9) == place
