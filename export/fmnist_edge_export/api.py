@@ -69,7 +69,7 @@ def export_model(
         std: what they are divided by then.
         size: height and width of the pictures; taken from ``examples`` if given.
         examples: uint8 ``[M, H, W]`` pictures as the model will see them: int8 is calibrated on them, the threshold for
-            "unknown" is set so that 95 % of them are known, and the proofs use them. Without them there is no int8
+            "unknown" is set so that 99 % of them are known, and the proofs use them. Without them there is no int8
             form, nothing is "unknown", and the proofs use Fashion-MNIST's.
         example_labels: integers ``[M]``; if given, the temperature is fitted to them, else it is 1.
         formats: forms by name; by default all that can be made.

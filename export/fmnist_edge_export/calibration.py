@@ -6,7 +6,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.integer]
 
-KEPT = 0.95
+KEPT = 0.99
 _TEMPERATURES = np.geomspace(0.1, 10, 2001)
 
 
@@ -30,7 +30,7 @@ def fit_temperature(logits: Floats, labels: Labels) -> float:
 
 
 def fit_threshold(probabilities: Floats) -> float:
-    """Return the best probability that 95 % of these images reach: below it a picture counts as unknown."""
+    """Return the best probability that 99 % of these images reach: below it a picture counts as unknown."""
     return round(float(np.quantile(probabilities.max(axis=1), 1 - KEPT)), 4)
 
 

@@ -12,7 +12,6 @@ _TURN = 0.15  # radians at most
 _WIDER = 0.35  # natural logarithm of the largest change of the aspect
 _BENT = 0.04  # largest displacement, in halves of a side
 _ARTICLE = 0.02  # what is lighter belongs to the article
-_DARK, _LIGHT = 40 / 255, 230 / 255  # the greys over which the picture reader stretches an article
 
 
 def photo_like(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -65,19 +64,14 @@ def _cut_out(article: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _retoned(images: Tensor, article: Tensor, generator: torch.Generator) -> Tensor:
-    """Give each article other greys: less or inverted contrast, folds, then stretched as the reader does it."""
+    """Give each article other greys: less or more contrast, folds, lighter or darker."""
     count = len(images)
     pixels = article.sum((2, 3), keepdim=True).clamp(min=1)
     mean = (images * article).sum((2, 3), keepdim=True) / pixels
-    contrast = _uniform(count, 0.3, 1.2, generator)
-    contrast = torch.where(_uniform(count, 0, 1, generator) < 0.25, -contrast, contrast)
-    folds = _uniform(count, 0.0, 0.12, generator) * _smooth_noise(images, 5, generator)
-    folds = folds + _uniform(count, 0.0, 0.08, generator) * _smooth_noise(images, 14, generator)
-    greys = contrast * (images - mean) + folds
-    centre = (greys * article).sum((2, 3), keepdim=True) / pixels
-    spread = (((greys - centre) ** 2 * article).sum((2, 3), keepdim=True) / pixels).sqrt()
-    stretched = (greys - centre) / (4 * spread).clamp(min=0.16) + _uniform(count, 0.35, 0.65, generator)
-    return _DARK + (_LIGHT - _DARK) * stretched.clamp(0, 1)
+    contrast = _uniform(count, 0.6, 1.2, generator)
+    folds = _uniform(count, 0.0, 0.08, generator) * _smooth_noise(images, 5, generator)
+    lighter = _uniform(count, -0.15, 0.15, generator)
+    return (mean + contrast * (images - mean) + folds + lighter).clamp(_ARTICLE, 1)
 
 
 def _smooth_noise(like: Tensor, side: int, generator: torch.Generator) -> Tensor:

@@ -5,12 +5,12 @@ reader as any picture is. Overlapping blots with the statistics of natural image
 ("dead leaves", as in Baradad et al. 2021, arXiv 2106.05963).
 """
 
+import itertools
 import math
 import string
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -18,7 +18,6 @@ from torch import Tensor
 from fmnist_edge_export.data import Images
 from fmnist_edge_runtime.reader import read_picture
 
-Colours = npt.NDArray[np.float64]
 _SIDE = 84  # pixels; more would be shrunk by the reader
 _WEIGHT = 0.5  # of the loss, as in the paper
 
@@ -42,29 +41,15 @@ def turned(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def strangers(images: Images, count: int, seed: int) -> Images:
-    """Return uint8 ``[count, H, W]``: generated pictures, training ``images`` in pieces, as the reader shows them."""
+    """Return uint8 ``[count, H, W]``: generated pictures, training ``images`` in pieces, as the reader shows them.
+
+    What the reader finds nothing in by itself, as in most gradients, is left out: the network is never asked about it.
+    """
     rng = np.random.default_rng(seed)
     height, width = images.shape[1:]
-    found: list[Images] = []
-    while len(found) < count:
-        draw = _KINDS[len(found) % len(_KINDS)]
-        reading = read_picture(draw(rng, images), height, width)
-        if reading.found:
-            found.append(reading.pixels)
-    return np.stack(found)
-
-
-def _spectrum(rng: np.random.Generator, _images: Images) -> Image.Image:
-    """Noise from white to clouds, in colours that have something or nothing to do with each other."""
-    waves = np.hypot(np.fft.fftfreq(_SIDE)[:, None], np.fft.fftfreq(_SIDE)[None]) + 1 / _SIDE
-    noise = np.fft.ifft2(np.fft.fft2(rng.normal(size=(3, _SIDE, _SIDE))) / waves ** rng.uniform(0, 2.2)).real
-    noise = np.moveaxis(noise / noise.std((1, 2), keepdims=True), 0, 2)
-    noise = noise @ _mixing(rng) * rng.uniform(10, 70) + rng.uniform(60, 190, 3)
-    return Image.fromarray(noise.clip(0, 255).astype(np.uint8))
-
-
-def _mixing(rng: np.random.Generator) -> Colours:
-    return np.asarray(rng.uniform(0, 1) * np.eye(3) + rng.uniform(0, 1) * np.full((3, 3), 1 / 3))
+    readings = (read_picture(draw(rng, images), height, width) for draw in itertools.cycle(_KINDS))
+    found = (reading.pixels for reading in readings if reading.found)
+    return np.stack(list(itertools.islice(found, count)))
 
 
 def _ramp(rng: np.random.Generator, _images: Images) -> Image.Image:
@@ -150,7 +135,6 @@ def _colour(rng: np.random.Generator) -> tuple[int, int, int]:
 
 
 _KINDS: tuple[Callable[[np.random.Generator, Images], Image.Image], ...] = (
-    _spectrum,
     _ramp,
     _blots,
     _blots,
