@@ -68,7 +68,7 @@ def _training(record: Record) -> list[str]:
         return []
     watched = "validation" if record.recipe["validation"] else "test"
     last = record.curve[-1]
-    settings = ", ".join(f"{name} {value}" for name, value in record.recipe.items() if value)
+    settings = ", ".join(f"{name} {value}" for name, value in record.recipe.items() if value and name != "chosen")
     return [
         "## Training",
         "",
@@ -123,12 +123,14 @@ def _pictures(answers: Answers | None) -> list[str]:
 
 def _limits(record: Record) -> list[str]:
     data = "Trained on Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv 1708.07747; MIT, (c) 2017 Zalando SE)."
+    doubts = record.recipe is not None and record.recipe.get("strangers")
+    but = "but was taught on generated pictures to doubt it" if doubts else "with a probability that means little"
     return [
         "## Limits",
         "",
         *([data] if record.dataset else []),
         "It answers for pictures like those it was trained on: one article, light on black, filling the frame. Of "
-        "anything else it still names a label, with a probability that means little.",
+        f"anything else it still names a label, {but}.",
         "",
     ]
 

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,6 +41,15 @@ def test_a_card_shows_its_pictures(record, answers, tmp_path):
     for name in PICTURES:
         assert f"]({name})" in text
         assert pixels((tmp_path / name).read_bytes()).std() > 5
+
+
+def test_a_card_says_what_anything_else_is_taken_for(record, tmp_path):
+    said = []
+    for recipe in (record.recipe, record.recipe | {"strangers": 4}):
+        write_card(tmp_path, replace(record, recipe=recipe), ENTRIES, None)
+        said.append((tmp_path / "README.md").read_text())
+    assert "a probability that means little" in said[0]
+    assert "taught on generated pictures to doubt it" in said[1]
 
 
 def test_without_labelled_images_there_are_no_pictures_of_answers(record, tmp_path):
