@@ -4,8 +4,7 @@
 
 FOLDER holds a folder of .jpg files for each garment below, and may hold others (hat, shorts, skirt) that Fashion-MNIST
 does not know. Photographs whose name begins with 0 to 7 are those that the reader was made with; the others are held
-out. Beside them: pictures of no garment (no_garments.py), and all test images if they are there. Needs the [peers]
-extra.
+out. Beside them: pictures of no garment (no_garments.py), and all test images. Needs the [export] and [peers] extras.
 """
 
 import argparse

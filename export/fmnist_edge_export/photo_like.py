@@ -1,7 +1,7 @@
 """Training images as if they had been cut out of a photograph: reshaped, retoned, their outline not quite right.
 
 Made of Fashion-MNIST alone. What it imitates is what ``fmnist_edge_runtime.photo`` does to photographs of clothes that
-lie or hang: sleeves spread, folds that become strong greys, bits of ground kept and bits of the article lost.
+lie or hang: sleeves spread, other greys, folds, bits of ground kept and bits of the article lost.
 """
 
 import torch

@@ -102,7 +102,11 @@ def _leb128(data: Bytes, at: int) -> tuple[int, int]:
 def _sequence(unit: Bits) -> _Sequence:
     """sequence_header_obu (5.5.1), up to the depth of its colours (5.5.2)."""
     profile, _, is_reduced = unit.numbers(3, 1, 1)
-    time_bits = _operating_points(unit) if not is_reduced else 0 * unit.number(5)  # a level alone
+    time_bits = 0
+    if is_reduced:
+        unit.number(5)  # a level alone
+    else:
+        time_bits = _operating_points(unit)
     width_bits, height_bits = (bits + 1 for bits in unit.numbers(4, 4))
     width, height = (side + 1 for side in unit.numbers(width_bits, height_bits))
     id_bits, screen_tools, integer_motion = 0, _CHOSEN, _CHOSEN

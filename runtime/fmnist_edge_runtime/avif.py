@@ -84,13 +84,13 @@ def _sole(data: memoryview, *path: bytes) -> memoryview:
 
 
 def _picture_cost(data: Bytes, claimed: list[Size]) -> float:
-    """Return the bytes of a picture's frames, and of copies scaled to each size claimed that no frame has.
+    """Return the bytes of a picture's frames, and of copies scaled to each size claimed that no deepest frame has.
 
     All twice: film grain, super-resolution and grids make another copy.
     """
     made = list(frames(data))
-    scaled = set(claimed) - {(frame.width, frame.height) for frame in made}
     deepest = max((frame.bytes_a_pixel for frame in made), default=0)
+    scaled = set(claimed) - {(frame.width, frame.height) for frame in made if frame.bytes_a_pixel == deepest}
     return 2 * (sum(frame.bytes for frame in made) + sum(deepest * width * height for width, height in scaled))
 
 
@@ -177,7 +177,9 @@ def _track_cost(track: memoryview, whole: memoryview) -> tuple[float, list[Size]
     if b"av01" not in [kind for box in _inside(table, b"stsd") for kind, _ in _boxes(box[8:])]:
         return 0.0, []
     header = _sole(track, b"tkhd")
-    width, height = (side >> 16 for side in Bits(header[88 if 1 in header[:1] else 76 :]).numbers(32, 32))
+    if bytes(header[:1]) not in (b"\0", b"\1"):
+        raise ValueError("an unknown kind of track")
+    width, height = (side >> 16 for side in Bits(header[88 if header[0] else 76 :]).numbers(32, 32))
     sizes = Bits(_sole(table, b"stsz"))
     _, size, _ = sizes.numbers(32, 32, 32)
     size = size or sizes.number(32)
@@ -186,7 +188,9 @@ def _track_cost(track: memoryview, whole: memoryview) -> tuple[float, list[Size]
     _, count, start = chunks.numbers(32, 32, 64 if long else 32)
     runs = _sole(table, b"stsc")[8:]
     most = max((samples for _, samples, _ in struct.iter_unpack(">III", runs[: len(runs) // 12 * 12])), default=0)
-    if count * most > _MOST_SAMPLES or (long and short):
+    if long and short:
+        raise ValueError("its frames are said to be in two places")
+    if count * most > _MOST_SAMPLES:
         raise ValueError(f"more than {_MOST_SAMPLES:,} frames")
     if not 0 < size <= len(whole) - start:
         raise ValueError("its first frame is beyond its end")

@@ -144,6 +144,7 @@ def many_frames(side, count):
     return content[:start] + content[start:-1] * count + b";"
 
 
+HAS_AVIF = "avif" in features.modules and features.check("avif")
 DEFLATE = 8
 SCREEN, TILE = 5_792, 20_000  # pixels a side
 LARGEST = {
@@ -166,7 +167,7 @@ LARGEST = {
     ),
     "TIFF, 100,000 strips": lambda: tiff(1, 100_000, rows=1, strips=100_000, content=b"\0"),
 }
-if "avif" in features.modules and features.check("avif"):
+if HAS_AVIF:
     LARGEST["AVIF, 10 Mpx"] = lambda: saved("AVIF", "RGBA", 3_180, speed=10)
     LARGEST["AVIF, 7.9 Mpx of 4:4:4"] = lambda: saved("AVIF", "RGBA", 2_816, speed=10, subsampling="4:4:4")
     LARGEST["AVIF, 21 Mpx, 64 x 64 claimed"] = lambda: large_lying_avif(4_600)
@@ -201,7 +202,7 @@ REFUSED = {
     ),
 }
 
-if "avif" in features.modules and features.check("avif"):
+if HAS_AVIF:
     REFUSED["AVIF, 52 Mpx, 64 x 64 claimed"] = lambda: large_lying_avif(7_200)
     REFUSED["AVIF, 12 Mpx claimed"] = lambda: lying_avif(saved("AVIF", "RGBA", 64, speed=10), 3_500)
     REFUSED["AVIF, 20 million parts"] = lambda: avif_with_items(300, 65_535)

@@ -10,18 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, features
+from PIL import Image
 
 from fmnist_edge_runtime.av1 import Frame, frames
-from fmnist_edge_runtime.avif import decoding_bytes
+from fmnist_edge_runtime.avif import _picture_cost, decoding_bytes
 from fmnist_edge_runtime.errors import ImageError
 from fmnist_edge_runtime.reader import read_picture
 
 BOMBS = runpy.run_path(str(Path(__file__).with_name("bombs.py")), run_name="bombs")
 box, boxes, lying_avif = BOMBS["box"], BOMBS["boxes"], BOMBS["lying_avif"]
-needs_avif = pytest.mark.skipif(
-    "avif" not in features.modules or not features.check("avif"), reason="this Pillow has no AVIF"
-)
+needs_avif = pytest.mark.skipif(not BOMBS["HAS_AVIF"], reason="this Pillow has no AVIF")
 SIDE = 256  # whole superblocks, so that the bytes of a frame are those of its pixels
 
 # Made by libavif's avifenc, for Pillow writes 8 bits alone: flat pictures, 256 x 192, and a grid of four tiles.
@@ -87,7 +85,7 @@ def test_an_honest_avif_is_reckoned_by_its_pixels_and_planes(mode, options, byte
 @pytest.mark.parametrize(("mode", "bytes_a_pixel"), [("L", 1), ("RGB", 1.5), ("RGBA", 2.5)])
 def test_of_an_animation_the_first_frame_is_reckoned(mode, bytes_a_pixel):
     assert decoding_bytes(animation(mode)) == of_frames(bytes_a_pixel)
-    assert read_picture(animation(mode), 28, 28).read_as
+    assert read_picture(animation(mode), 28, 28).read_as == "photo"
 
 
 @needs_avif
@@ -103,6 +101,13 @@ def test_deep_colours_and_grids_are_reckoned_and_read(text, needed):
     content = base64.b64decode(text)
     assert decoding_bytes(content) == needed
     assert read_picture(content, 28, 28).read_as == "photo"
+
+
+@needs_avif
+def test_a_frame_of_the_claimed_size_does_not_hide_that_a_deeper_one_is_scaled_to_it():
+    grey, deep = saved("L"), base64.b64decode(OF_12_BITS)
+    units = b"".join(content[content.index(b"mdat") + 4 :] for content in (grey, deep))
+    assert _picture_cost(units, [(SIDE, SIDE)]) == 2 * (1 + 6 + 6) * SIDE**2
 
 
 @needs_avif
