@@ -24,12 +24,14 @@ from onnxruntime.quantization.calibrate import TensorData, TensorsData
 
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.formats.onnx_core import LOGITS, PIXELS
+from fmnist_edge_export.formats.pooled_first_layer import pool_in_first_layer
 from fmnist_edge_runtime.errors import ModelError
 
 Ranges = dict[str, tuple[float, float]]
 CALIBRATION_IMAGES = 4096
 PERCENTILE = 99.999
 _BATCH = 128
+_INTEGER_OPERATORS = ["Conv", "Relu", "MaxPool", "Add", "Gemm", "MatMul", "AveragePool", "Concat"]
 
 
 class _Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
@@ -79,6 +81,8 @@ def quantise(core: ModelProto, ranges: Ranges) -> ModelProto:
         raise ModelError(
             f"no calibration range for {missing[0]}; the ranges kept with the weights are another network's"
         )
+    core, ranged_as = pool_in_first_layer(core)
+    ranges |= {name: ranges[other] for name, other in ranged_as.items()}
     data = {
         name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
         for name, (low, high) in ranges.items()
@@ -93,7 +97,7 @@ def quantise(core: ModelProto, ranges: Ranges) -> ModelProto:
         tensors_range=TensorsData(CalibrationMethod.MinMax, data),
         nodes_to_quantize=[],
         nodes_to_exclude=[core.graph.node[-1].name],
-        op_types_to_quantize=["Conv", "Relu", "MaxPool", "Add", "Gemm", "MatMul", "AveragePool", "Concat"],
+        op_types_to_quantize=_INTEGER_OPERATORS + (["Transpose", "Reshape"] if ranged_as else []),
         extra_options={},
     )
     quantizer.quantize_model()
