@@ -1,5 +1,8 @@
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from fmnist_edge_export.data import Dataset
 from fmnist_edge_export.evaluate import evaluate
@@ -35,3 +38,17 @@ def test_known_is_the_share_above_the_files_threshold(classifier, sample):
     best = classifier.probabilities(sample.images).max(axis=1)
     share = (best >= classifier.contract.unknown_threshold).mean()
     assert evaluate(classifier, sample).known == pytest.approx(share)
+
+
+def as_png(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def test_all_test_images_saved_as_png_get_the_answers_that_are_evaluated(classifier, test_images):
+    answers = list(classifier.predict_many(as_png(image) for image in test_images.images))
+    expected = classifier.probabilities(test_images.images)
+    assert {answer.read_as for answer in answers} == {"fmnist"}
+    assert [answer.label for answer in answers] == [classifier.labels[index] for index in expected.argmax(axis=1)]
+    assert np.allclose([answer.probabilities for answer in answers], expected, atol=1e-6)
