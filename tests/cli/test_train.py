@@ -104,5 +104,5 @@ def test_the_recipe_is_shown_and_nothing_is_trained(train, tmp_path):
     assert done.returncode == 0
     lines = dict(line.split(maxsplit=1) for line in done.stdout.decode().splitlines() if " " in line.strip())
     assert lines["epochs"] == "7"
-    assert lines["teachers"] == "teacher_9, teacher_11"
+    assert lines["teachers"] == "teacher_9, teacher_11, teacher_15"
     assert list(tmp_path.iterdir()) == []
