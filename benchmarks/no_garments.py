@@ -44,7 +44,7 @@ def _crops(wholes: list[np.ndarray]) -> list[Image.Image]:
     crops = []
     for number in range(COUNT):
         whole = Image.fromarray(wholes[number % len(wholes)])
-        side = int(rng.integers(64, max(65, min(whole.size) + 1)))
+        side = int(rng.integers(64, min(whole.size) + 1))
         left, top = (int(rng.integers(0, length - side + 1)) for length in whole.size)
         crops.append(whole.crop((left, top, left + side, top + side)))
     return crops

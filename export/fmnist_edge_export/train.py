@@ -71,7 +71,7 @@ def train(
     state = new_state(model, recipe, len(images))
     curve = restore_progress(checkpoint, run, state) if resume else []
     if recipe.strangers and not curve:
-        log.info("drawing %d pictures of no garment", recipe.strangers)
+        log.info("drawing %s pictures of no garment", f"{recipe.strangers:,}")
         state.strangers = torch.from_numpy(strangers(data.learn.images, recipe.strangers, run.seed)).unsqueeze(1)
     network = state.averaged.module if recipe.average_decay else model  # what the run is about
     for epoch in range(len(curve) + 1, recipe.epochs + 1):

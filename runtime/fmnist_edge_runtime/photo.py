@@ -58,14 +58,17 @@ def find_article(image: Image.Image, height: int, width: int) -> Article | None:
 
 
 def _views(grey: Floats, mask: Mask, height: int, width: int) -> Views:
-    """Return the article in its greys and turns, as it lies and with its arms folded, and all these mirrored."""
+    """Return the article in its greys and turns, as it lies and, if its arms are spread, folded; and all mirrored."""
     degrees = slant(mask)
-    views = []
+    lying, folded = [], []
     for (darkest, lightest), further in _WAYS:
         article, inside = _boxed(*turned(_toned(grey, mask, darkest, lightest), mask, degrees + further))
-        views.append(fit(Image.fromarray(article.round().astype(np.uint8)), height, width))
-        folded = fold_arms(article, inside, height, width)
-        views.append(views[-1] if folded is None else folded)
+        lying.append(fit(Image.fromarray(article.round().astype(np.uint8)), height, width))
+        folded.append(fold_arms(article, inside, height, width))
+    views = lying
+    if any(view is not None for view in folded):  # what lies too narrow at one turn counts twice, as the others do
+        pairs = zip(lying, folded, strict=True)
+        views = [view for flat, fold in pairs for view in (flat, flat if fold is None else fold)]
     return np.stack(views + [view[:, ::-1] for view in views])
 
 

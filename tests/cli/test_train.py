@@ -88,7 +88,7 @@ def test_edge_learns_from_its_teachers_and_its_record_names_them(train, teachers
     done = train("edge", "--epochs", 1, "--teachers", teachers)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stderr.decode().splitlines()[:2] == [
-        "drawing 4000 pictures of no garment",
+        "drawing 16 pictures of no garment",
         "asking the teachers about view 1 of 16",
     ]
     record = json.loads((tmp_path / "edge" / "edge.json").read_text())

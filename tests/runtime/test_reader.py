@@ -152,6 +152,15 @@ def test_arms_that_are_spread_are_also_seen_hanging():
     assert body[1] > 1.2 * body[0]  # arms get narrower than the body does
 
 
+def test_what_has_no_arms_to_fold_is_seen_no_view_twice():
+    picture = Image.new("RGB", (160, 160), (225, 215, 205))
+    ImageDraw.Draw(picture).polygon([(60, 15), (95, 15), (112, 145), (50, 145)], (60, 40, 90))
+    views = find_article(picture, 28, 28).views
+    assert len(views) == 6
+    assert len({view.tobytes() for view in views}) == 6
+    assert len(find_article(laid_out()[0], 28, 28).views) == 12
+
+
 def test_what_lies_askew_is_put_upright():
     straight, askew = (find_article(laid_out(degrees)[0], 28, 28).views[0] for degrees in (0, 15))
     assert ((straight > 0) == (askew > 0)).mean() > 0.93
