@@ -86,7 +86,7 @@ def export_model(
         formats = [name for name in FORMATS if examples is not None or name != "onnx-int8"]
     asked = formats_named(formats)
     height, width = size if examples is None else examples.shape[1:]
-    was_training = module.training
+    training = {part: part.training for part in module.modules()}
     weights = weights_of(module)
     record = Record(
         name=target.name,
@@ -110,7 +110,8 @@ def export_model(
         probes = make_probes(real, example_labels, words, real)
         return export(source, target, asked, probes, notes=notes, keep_failed=keep_failed)
     finally:
-        module.train(was_training)
+        for part, was_training in training.items():
+            part.training = was_training
 
 
 def _calibrated(source: Source, examples: Images, labels: np.ndarray | None) -> tuple[Source, tuple[str, ...]]:

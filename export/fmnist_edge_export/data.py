@@ -107,11 +107,12 @@ def load_test_or_sample(folder: Path | None = None) -> tuple[Dataset, str]:
     Nothing is downloaded. A folder that was named, or set in ``$FMNIST_EDGE_DATA``, must hold them.
     """
     try:
-        return load("test", folder, download=False), "the 10,000 test images"
+        found = find("test", folder, download=False)
     except DataError:
         if folder or os.environ.get(ENVIRONMENT_VARIABLE):
             raise
         return load_sample(), "the sample of 1,000 test images"
+    return _read(found, FILES["test"]), "the 10,000 test images"
 
 
 def find(split: Split, folder: Path | None = None, *, download: bool = True) -> Path:

@@ -23,7 +23,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def _umask() -> int:
     # The mask can only be read by setting it. mkstemp makes files that nobody else can read; artifacts are for sharing.
-    mask = os.umask(0o022)
+    mask = os.umask(0o077)  # of files that other threads make meanwhile, none can be read by strangers
     os.umask(mask)
     return mask
 

@@ -18,6 +18,7 @@ from fmnist_edge_export.proof.gate import ask_reference, prove
 from fmnist_edge_export.proof.measure import Truth
 from fmnist_edge_export.proof.probes import Probes
 from fmnist_edge_export.proof.report import Check, Report
+from fmnist_edge_export.proof.verdict import judge_contract
 from fmnist_edge_export.record import Logits
 from fmnist_edge_export.source import Source, as_lists, self_test
 from fmnist_edge_runtime.errors import FmnistEdgeError, ModelError, ParityError
@@ -55,6 +56,7 @@ def export(
     Raises:
         ParityError: a proof failed; ``target`` is as it was. The error's ``report`` says which.
     """
+    target = target.resolve()  # of a link, what it points to is replaced
     refuse_unless_replaceable(target)
     recover(target)
     on_step("asking the float model")
@@ -155,17 +157,19 @@ def _carry_over(source: Source, target: Path, new: Path, others: Sequence[Format
             known = manifest.read(target)
             measured, of_file = known.formats[form.name], known.files[file.name]
             contract, _ = form.open(file.read_bytes())
-        except (FmnistEdgeError, KeyError) as error:
-            log.warning("%s is dropped: %s", file.name, error)
+        except (FmnistEdgeError, KeyError, RuntimeError) as error:  # RuntimeError: TorchScript of another torch
+            log.warning("%s is dropped: %s", file.name, str(error).splitlines()[0])
             continue
-        record = source.record
         if of_file.get("sha256") != sha256_of(file):
             log.warning("%s is dropped: it is not the file that was proven", file.name)
             continue
-        same = (contract.weights_sha256, contract.labels, contract.temperature, contract.unknown_threshold)
-        if same != (record.weights_sha256, record.labels, record.temperature, record.unknown_threshold):
+        same = judge_contract(form.name, contract, source.record)
+        if not same.ok:
             log.warning(
-                "%s is dropped: it was made from other weights; ask for it with --format %s", file.name, form.name
+                "%s is dropped: it is of another model (%s); ask for it with --format %s",
+                file.name,
+                same.seen,
+                form.name,
             )
             continue
         shutil.copy2(file, new / file.name)

@@ -65,7 +65,11 @@ def restore_progress(path: Path, run: Run, state: TrainingState) -> list[Epoch]:
     wanted = json.loads(json.dumps(asdict(run)))
     if saved != wanted:
         raise ModelError(f"{path}: of another run ({_difference(saved, wanted)}); use its settings or another --out")
-    state.restore(tensors)
+    try:
+        state.restore(tensors)
+    except (KeyError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path}: of another network ({reason}); use another --out, or start again") from error
     return curve
 
 

@@ -93,6 +93,8 @@ def load_model(weights: Path) -> tuple[nn.Module, Record]:
         if not path.is_file():
             raise ModelError(f"{path}: no such file; a model is NAME.safetensors with NAME.json beside it")
     record = Record.from_json(record_path.read_bytes(), str(record_path))
+    if record.name in ("", "..") or Path(record.name).name != record.name:  # files and folders will be named by it
+        raise ModelError(f"{record_path}: the name {record.name!r} is not that of a file; train the model again")
     if sha256_of(weights) != record.weights_sha256:
         raise ModelError(f"{weights}: damaged, or not the weights that {record_path.name} describes; train it again")
     module = build(record.architecture)

@@ -48,7 +48,7 @@ def map_in_processes(
             process, reader = running[index % count]
             try:
                 result: Result = reader.recv()
-            except EOFError:
+            except (EOFError, OSError):  # OSError: in the middle of an answer
                 process.join()
                 raise FmnistEdgeError(
                     f"a process that read pictures ended too early (exit code {process.exitcode}); is memory short?"

@@ -4,6 +4,7 @@ import functools
 import itertools
 import logging
 import os
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -33,6 +34,16 @@ _UINT8 = np.dtype(np.uint8)
 # Sessions of a parent process that were seen in a child after fork. Destroying one would wait for threads that exist
 # only in the parent, so they are kept.
 _inherited: list[Any] = []
+_changing = threading.Lock()  # held while a classifier gets another session, or loses its own
+
+
+def _renew_lock() -> None:
+    global _changing  # a thread of the parent may have held it at the moment of the fork
+    _changing = threading.Lock()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Classifier:
@@ -56,13 +67,12 @@ class Classifier:
             raise ValueError(f"threads={threads}: at least 1 is needed")
         self._threads = threads
         self._file = modelfile.read(model if isinstance(model, bytes) else Path(model or bundled_model()))
-        self._start()
+        self._load()
 
-    def _start(self) -> None:
-        self._lock = threading.Lock()
-        self._closed = False
-        self._session = session.create(self._file, self._threads)
-        self._process = os.getpid()
+    def _load(self) -> None:
+        # The session, None once it is closed, and the process that made it: one value, so that no thread sees the one
+        # without the other.
+        self._live: tuple[Any, int] = (session.create(self._file, self._threads), os.getpid())
         self._report_self_test()
         made_for = self.contract.picture_reader
         if made_for != PICTURE_READER_VERSION:
@@ -88,8 +98,16 @@ class Classifier:
             )
 
     def self_test(self) -> Replay:
-        """Replay the self-test that the file carries, on this machine."""
-        return replay(self.contract, lambda images: session.run(self._current_session(), images))
+        """Replay the self-test that the file carries, on this machine.
+
+        Raises:
+            ModelError: onnxruntime cannot run it.
+        """
+        current = self._current_session()
+        try:
+            return replay(self.contract, lambda images: session.run(current, images))
+        except Exception as error:  # a graph that loads may still fail, or answer in another shape than it declares
+            raise session.cannot_run(self._file.source, error) from error
 
     @property
     def contract(self) -> Contract:
@@ -189,9 +207,11 @@ class Classifier:
 
     def close(self) -> None:
         """Free the session; a closed classifier answers no more. Closing twice is harmless."""
-        with self._lock:
-            self._closed = True
-            self._session = None
+        with _changing:
+            current, process = self._live
+            if process != os.getpid():
+                _inherited.append(current)
+            self._live = (None, process)
 
     def __enter__(self) -> Self:
         """Return the classifier itself."""
@@ -205,15 +225,15 @@ class Classifier:
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the model's bytes and the options; a session cannot travel."""
-        return {"_file": self._file, "_threads": self._threads, "_closed": self._closed}
+        return {"_file": self._file, "_threads": self._threads, "closed": self._live[0] is None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Load the model again."""
-        self.__dict__.update(state)
-        closed = self._closed
-        self._start()
-        if closed:
-            self.close()
+        self._file, self._threads = state["_file"], state["_threads"]
+        if state["closed"]:
+            self._live = (None, os.getpid())
+        else:
+            self._load()
 
     def __repr__(self) -> str:
         """Name the model and its source."""
@@ -223,21 +243,20 @@ class Classifier:
         )
 
     def _current_session(self) -> Any:
-        current = self._session
-        if current is None or self._process != os.getpid():
-            current = self._revive()
-        return current
-
-    def _revive(self) -> Any:
-        # The lock of a parent may have been held at the moment of the fork, so a child makes its own.
-        if self._process != os.getpid():
-            _inherited.append(self._session)
-            closed = self._closed
-            self._start()
-            self._closed = closed
-        if self._closed:
+        current, process = self._live
+        if current is None:
             raise ModelError(f"{self._file.source}: this classifier is closed; make a new one")
-        return self._session
+        if process == os.getpid():
+            return current
+        self._revive()
+        return self._current_session()
+
+    def _revive(self) -> None:
+        with _changing:
+            current, process = self._live
+            if current is not None and process != os.getpid():
+                _inherited.append(current)
+                self._load()
 
     def _check(self, images: Images) -> None:
         wanted = (self._file.contract.height, self._file.contract.width)

@@ -18,7 +18,7 @@ def is_fmnist_form(image: Image.Image, height: int, width: int) -> bool:
         return False
     if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
         return False
-    if image.mode not in ("1", "L", "LA", "I", "I;16"):
+    if image.mode not in ("1", "L", "LA"):
         colours = np.asarray(image.convert("RGB"))
         if (colours != colours[..., :1]).any():
             return False
@@ -45,7 +45,9 @@ def to_grey(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         return Image.alpha_composite(black, image).convert("L")
-    return image.convert("RGB").convert("L") if image.mode in ("CMYK", "YCbCr", "HSV", "P") else image.convert("L")
+    return (
+        image.convert("RGB").convert("L") if image.mode in ("CMYK", "YCbCr", "HSV", "LAB", "P") else image.convert("L")
+    )
 
 
 def fit(grey: Image.Image, height: int, width: int) -> npt.NDArray[np.uint8]:

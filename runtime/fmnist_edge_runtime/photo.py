@@ -7,7 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from fmnist_edge_runtime.cutout import Mask, cut_out, outline_contrast
-from fmnist_edge_runtime.fmnist_form import fit, to_grey
+from fmnist_edge_runtime.fmnist_form import fit
 from fmnist_edge_runtime.pose import fold_arms, slant, turned
 
 Floats = npt.NDArray[np.float32]
@@ -80,12 +80,7 @@ def _boxed(picture: Floats, mask: Mask) -> tuple[Floats, Mask]:
 
 def _shrunk(image: Image.Image) -> Image.Image:
     """Return RGB or RGBA with ``_SIDE`` pixels on the longest side; a smaller picture keeps its size."""
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-    elif image.mode in ("I", "I;16", "1", "L"):
-        image = to_grey(image).convert("RGB")
-    else:
-        image = image.convert("RGB")
+    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     scale = _SIDE / max(image.size)
     if scale >= 1:
         return image

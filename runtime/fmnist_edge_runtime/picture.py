@@ -15,6 +15,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from fmnist_edge_runtime.bounds import MOST_PIXELS, refuse_hostile_tiff, too_costly, too_costly_avif
 from fmnist_edge_runtime.errors import ImageError
+from fmnist_edge_runtime.fmnist_form import to_grey
 
 PictureSource: TypeAlias = Union[str, "os.PathLike[str]", bytes, BinaryIO, Image.Image, npt.NDArray[np.uint8]]
 
@@ -46,7 +47,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.", append=True)
 
 
 def open_picture(source: PictureSource) -> Image.Image:
-    """Return ``source`` decoded, in whatever mode it has.
+    """Return ``source`` decoded, in whatever mode it has; 16-bit greys as 8 bits.
 
     ``source`` is a path, a file's bytes, a binary file, a PIL image, or a uint8 array ``[H, W]``, ``[H, W, 3]``
     (RGB) or ``[H, W, 4]`` (RGBA).
@@ -75,11 +76,7 @@ def open_picture(source: PictureSource) -> Image.Image:
 
 
 def _decode(file: BinaryIO, name: str) -> Image.Image:
-    content = file.read(_FIRST_BYTES)
-    if not isinstance(content, bytes):
-        raise ImageError(f"{name}: opened as text; open it in binary mode")
-    if len(content) == _FIRST_BYTES:
-        content += file.read(MOST_FILE_BYTES + 1 - _FIRST_BYTES)
+    content = _content(file, name)
     if not content:
         raise ImageError(f"{name}: not an image, the file is empty")
     if len(content) > MOST_FILE_BYTES:
@@ -103,6 +100,23 @@ def _decode(file: BinaryIO, name: str) -> Image.Image:
         raise ImageError(f"{name}: a damaged or truncated image ({_first_line(error)})") from error
 
 
+def _content(file: BinaryIO, name: str) -> bytes:
+    """Return all bytes, or one more than may be read; a pipe may hand them out in pieces of any size."""
+    pieces: list[bytes] = []
+    length, wanted = 0, _FIRST_BYTES
+    try:
+        while piece := file.read(min(wanted, MOST_FILE_BYTES + 1 - length)):
+            if not isinstance(piece, bytes):
+                raise ImageError(f"{name}: opened as text; open it in binary mode")
+            pieces.append(piece)
+            length += len(piece)
+            if len(piece) == wanted:
+                wanted = MOST_FILE_BYTES + 1
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        raise ImageError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    return b"".join(pieces)
+
+
 def _refuse(name: str, reason: str | None) -> None:
     if reason:
         raise ImageError(f"{name}: {reason}; make it smaller")
@@ -122,7 +136,7 @@ def _refuse_empty(image: Image.Image, name: str) -> None:
 
 
 def _decoded(image: Image.Image, name: str) -> Image.Image:
-    """Decode, shrink and turn."""
+    """Decode, shrink, make 16 bits grey, and turn."""
     try:
         image.load()
         turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
@@ -131,6 +145,8 @@ def _decoded(image: Image.Image, name: str) -> Image.Image:
 
             image = floats_to_grey(image) if image.mode == "F" else image
             image = shrunk(image, MOST_KEPT_PIXELS)
+        if image.mode.startswith("I"):  # Pillow converts 16 bits to colours by cutting off what exceeds 255
+            image = to_grey(image)
         return image if turn is None else image.transpose(turn)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error

@@ -37,10 +37,17 @@ def create(model: ModelFile, threads: int) -> "InferenceSession":
             model.content, options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
     except Exception as error:  # onnxruntime's exceptions share no base class
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{model.source}: onnxruntime {onnxruntime.__version__} cannot run it ({reason})") from error
+        raise cannot_run(model.source, error) from error
     _check_signature(session, model)
     return session
+
+
+def cannot_run(source: str, error: Exception) -> ModelError:
+    """Return what to raise where onnxruntime failed with ``error``."""
+    from onnxruntime import __version__
+
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ModelError(f"{source}: onnxruntime {__version__} cannot run it ({reason})")
 
 
 def run(session: "InferenceSession", images: Images) -> tuple[Floats, Floats]:

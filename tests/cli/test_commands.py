@@ -23,7 +23,7 @@ def invoke():
 def test_help_names_every_command(invoke):
     text = invoke("--help").stdout
     assert all(f"\n  {command} " in text for command in COMMANDS)
-    assert invoke().stdout == "" or "Usage" in invoke().output
+    assert "Usage" in invoke().output
 
 
 @pytest.mark.parametrize("command", COMMANDS)

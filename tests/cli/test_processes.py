@@ -40,6 +40,16 @@ def test_a_process_that_dies_is_an_error_and_takes_the_others_with_it():
     assert multiprocessing.active_children() == []
 
 
+def test_a_process_that_dies_in_the_middle_of_an_answer_is_an_error_too():
+    results = processes.map_in_processes(lambda item: bytes(10_000_000), range(3), 1)  # more than a pipe holds
+    next(results)
+    process, reader = results.gi_frame.f_locals["running"][0]
+    assert reader.poll(60)
+    process.kill()
+    with pytest.raises(FmnistEdgeError, match=r"ended too early \(exit code -9\)"):
+        next(results)
+
+
 def test_ctrl_c_is_the_callers_to_hear():
     def work(item):
         os.kill(os.getpid(), signal.SIGINT)

@@ -38,8 +38,6 @@ def published(monkeypatch, tmp_path):
         files[split] = tuple(described(name, contents[name]) for name in names)
     monkeypatch.setattr(data, "FILES", files)
     monkeypatch.setattr(data, "DEBIAN_FOLDER", tmp_path / "debian")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
     monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "cache" / "fmnist-edge")
     monkeypatch.delenv(data.ENVIRONMENT_VARIABLE, raising=False)
     return contents
@@ -178,6 +176,14 @@ def test_without_a_download_the_sample_stands_in(published, tmp_path):
     assert len(data.load_test_or_sample(here)[0]) == 5
     with pytest.raises(DataError):
         data.load_test_or_sample(put(tmp_path / "empty", {}))
+
+
+def test_no_sample_stands_in_for_damaged_files(published):
+    folder = put(data.DEBIAN_FOLDER, published)
+    damaged = max(folder.glob("t10k-images*"))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(DataError, match=damaged.name):
+        data.load_test_or_sample()
 
 
 def test_the_sample_holds_a_hundred_test_images_of_each_class(sample):

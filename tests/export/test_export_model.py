@@ -145,6 +145,14 @@ def test_examples_must_be_pictures(tmp_path):
         export_model(Small(), labels="abcd", out=tmp_path / "it", examples=np.zeros((3, 28, 28)))
 
 
+def test_a_part_that_was_frozen_stays_frozen(tmp_path):
+    net = nn.Sequential(nn.BatchNorm2d(1).eval(), Small())
+    net[1].train()
+    net.training = True
+    export_model(net, labels="abcd", out=tmp_path / "it", formats=["onnx"])
+    assert [part.training for part in (net, *net)] == [True, False, True]
+
+
 class OfTheBatch(nn.Module):
     """Answers for an image by the company it is in, which no file may do."""
 

@@ -103,7 +103,8 @@ def test_the_largest_difference_is_the_smallest_tolerance_that_would_pass(asked)
 
     measured = measured_of(run, asked)
     assert measured.dlogit_max == pytest.approx(0.25)
-    assert failed(measured, replace(FLOAT, dlogit=measured.dlogit_max, flipped_share=1, flip_gap=1))[:1] != ["logits"]
+    for tolerance, closes in ((measured.dlogit_max, False), (np.nextafter(measured.dlogit_max, 0), True)):
+        assert ("logits" in failed(measured, replace(FLOAT, dlogit=tolerance))) == closes
 
 
 def test_flips_are_listed_with_the_references_gap(asked):

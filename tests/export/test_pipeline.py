@@ -53,9 +53,25 @@ def test_forms_not_asked_for_are_carried_over(sources, probes, target):
 def test_forms_of_other_weights_are_dropped_with_a_word(sources, probes, target, caplog):
     record = replace(sources["edge"].record, weights_sha256="0" * 64)
     export(replace(sources["edge"], record=record), target, [FORMATS["onnx"]], probes)
-    assert "edge.int8.onnx is dropped: it was made from other weights" in caplog.text
+    assert "edge.int8.onnx is dropped: it is of another model" in caplog.text
     assert not (target / "edge.int8.onnx").exists()
     assert not (target / "edge.torchscript.pt").exists()
+
+
+def test_forms_of_another_contract_are_dropped_with_a_word(sources, probes, target, caplog):
+    record = replace(sources["edge"].record, temperature=3.0)
+    export(replace(sources["edge"], record=record), target, [FORMATS["onnx"]], probes)
+    assert "edge.torchscript.pt is dropped: it is of another model" in caplog.text
+    assert verify(target).ok
+
+
+def test_of_a_link_what_it_points_to_is_replaced(sources, probes, target, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    export(sources["edge"], link, [FORMATS["onnx"]], probes)
+    assert link.is_symlink()
+    assert verify(target).ok
+    assert [path.name for path in target.parent.iterdir()] == ["edge"]
 
 
 def test_a_form_that_is_not_the_proven_file_is_dropped(sources, probes, target, caplog):

@@ -1,5 +1,6 @@
 import json
 import pickle
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,14 @@ def test_a_record_that_is_none_is_refused(saved, content):
     weights, _, _ = saved
     weights.with_suffix(".json").write_bytes(content)
     with pytest.raises(ModelError, match="not a model's record"):
+        load_model(weights)
+
+
+@pytest.mark.parametrize("name", ["", "..", "../../home", "/etc/model", "a/b"])
+def test_a_name_that_leads_elsewhere_is_refused(saved, name):
+    weights, _, record = saved
+    weights.with_suffix(".json").write_bytes(replace(record, name=name).to_json())
+    with pytest.raises(ModelError, match="is not that of a file"):
         load_model(weights)
 
 

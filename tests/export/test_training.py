@@ -6,7 +6,7 @@ import torch
 
 from fmnist_edge_export.augment import augment
 from fmnist_edge_export.data import Dataset
-from fmnist_edge_export.models import build
+from fmnist_edge_export.models import ARCHITECTURES, build
 from fmnist_edge_export.progress import Run
 from fmnist_edge_export.recipes import RECIPES
 from fmnist_edge_export.record import weights_of
@@ -124,6 +124,15 @@ def test_resuming_another_run_is_refused_with_what_differs(parts, tmp_path):
         train(Run("edge", TINY, 0), parts, checkpoint, resume=True)
     with pytest.raises(ModelError, match="seed 0 there, 1 here"):
         train(Run("edge", replace(TINY, epochs=1), 1), parts, checkpoint, resume=True)
+
+
+def test_a_checkpoint_of_another_network_is_refused(parts, tmp_path, monkeypatch):
+    checkpoint = tmp_path / "checkpoint"
+    train(Run("edge", TINY, 0), parts, checkpoint)
+    monkeypatch.setitem(ARCHITECTURES, "edge", ARCHITECTURES["cnn"])
+    with pytest.raises(ModelError, match="of another network") as caught:
+        train(Run("edge", TINY, 0), parts, checkpoint, resume=True)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_damaged_checkpoint_is_refused(parts, tmp_path):

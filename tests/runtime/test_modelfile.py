@@ -183,6 +183,9 @@ def changed(metadata, path, value):
         (["input"], None),
         (["temperature"], 0),
         (["temperature"], "1"),
+        (["temperature"], 10**400),
+        (["unknown", "threshold"], 10**400),
+        (["self_test", "file_logits"], [[10**400] * 10] * 4),
         (["unknown", "score"], "guess"),
         (["unknown", "threshold"], None),
         (["self_test", "images"], "not base64"),
@@ -238,6 +241,29 @@ def test_a_self_test_that_fails_on_this_cpu_is_reported(graph, metadata, caplog)
     assert not result.ok
     assert result.from_file == pytest.approx(1, abs=0.1)
     assert "on this CPU its self-test fails" in caplog.text
+
+
+@pytest.mark.allows_sessions
+def test_a_graph_that_loads_and_then_fails_is_refused_with_one_line(metadata):
+    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", 28, 28])
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 10])
+        for name in (session.LOGITS, session.PROBABILITIES)
+    ]
+    shape = numpy_helper.from_array(np.array([7, 10], np.int64), "seven_rows")
+    nodes = [
+        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["floats", "seven_rows"], [session.LOGITS]),
+        helper.make_node("Softmax", [session.LOGITS], [session.PROBABILITIES]),
+    ]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [images], outputs, [shape]),
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=10,
+    )
+    with pytest.raises(ModelError, match="cannot run it") as caught:
+        Classifier(seal(model.SerializeToString(), metadata))
+    assert "\n" not in str(caught.value)
 
 
 def test_nan_fails_a_self_test(graph, metadata):

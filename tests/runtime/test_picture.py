@@ -26,6 +26,12 @@ def png(image):
     return buffer.getvalue()
 
 
+def tiff(image):
+    buffer = io.BytesIO()
+    image.save(buffer, "TIFF")
+    return buffer.getvalue()
+
+
 @st.composite
 def images(draw):
     width, height = draw(st.integers(1, 90)), draw(st.integers(1, 90))
@@ -114,6 +120,30 @@ def test_sixteen_bits_become_eight():
     assert np.array_equal(read(png(Image.fromarray(deep))), np.round(deep / 257).astype(np.uint8))
 
 
+@pytest.mark.parametrize("mode", ["I", "I;16", "I;16B"])
+@pytest.mark.parametrize("read_as", ["fmnist", "photo"])
+def test_sixteen_bits_are_seen_as_eight_are(mode, read_as):
+    grey = np.full((80, 60), 240, np.uint8)
+    grey[10:70, 15:45] = np.linspace(30, 120, 60).astype(np.uint8)[:, None]
+    deep = grey.astype(np.uint16) * 257
+    image = {
+        "I": lambda: Image.fromarray(deep.astype(np.int32)),
+        "I;16": lambda: Image.fromarray(deep),
+        "I;16B": lambda: Image.frombytes("I;16B", (60, 80), deep.astype(">u2").tobytes()),
+    }[mode]()
+    wanted = read_picture(Image.fromarray(grey), 28, 28, read_as)
+    for source in (image, tiff(image)):
+        assert np.array_equal(read_picture(source, 28, 28, read_as).views, wanted.views)
+
+
+def test_lightness_of_a_lab_picture_is_its_grey():
+    colours = np.zeros((28, 28, 3), np.uint8)
+    colours[..., 0] = np.linspace(0, 255, 28)
+    array = read(tiff(Image.frombytes("LAB", (28, 28), colours.tobytes())))
+    assert (array[0, 0], array[0, -1]) == (0, 255)
+    assert (np.diff(array[0].astype(int)) > 0).all()
+
+
 @pytest.mark.parametrize("largest", [1.0, 255.0])
 def test_floats_count_from_0_to_1_or_to_255(largest):
     values = np.linspace(0, largest, 784, dtype=np.float32).reshape(28, 28)
@@ -191,6 +221,26 @@ def test_a_file_is_read_no_further_than_its_limit(monkeypatch):
     with pytest.raises(ImageError, match="larger than"):
         read(Endless())
     assert sum(asked) == 100_001
+
+
+def test_what_comes_in_small_pieces_is_read_to_its_end(sample):
+    class Pipe(io.BytesIO):
+        def read(self, count):
+            return super().read(min(count, 50))
+
+    assert np.array_equal(read(Pipe(png(Image.fromarray(sample.images[0])))), sample.images[0])
+
+
+def test_a_file_that_fails_or_is_closed_is_no_picture():
+    class Failing:
+        def read(self, _):
+            raise OSError(5, "Input/output error")
+
+    closed = io.BytesIO()
+    closed.close()
+    for source, words in ((Failing(), "Input/output error"), (closed, "closed file")):
+        with pytest.raises(ImageError, match=f"cannot be read.*{words}"):
+            read(source)
 
 
 @relaxed

@@ -72,30 +72,45 @@ def test_a_pickle_holds_the_model_and_the_options(sample):
     with Classifier(threads=2) as classifier:
         copy = pickle.loads(pickle.dumps(classifier))
         assert copy.predict(sample.images[7]) == classifier.predict(sample.images[7])
-    assert copy._session.get_session_options().intra_op_num_threads == 2
+    assert copy._current_session().get_session_options().intra_op_num_threads == 2
 
 
 if hasattr(os, "fork"):
 
-    def answer_of_a_child(classifier, image):
-        """Fork; return the label that the child sends back through a pipe."""
+    def told_by_a_child(work):
+        """Fork; return what ``work`` returns there, or the error it ends with, sent back through a pipe."""
         reader, writer = os.pipe()
         if not (child := os.fork()):
-            os.write(writer, classifier.predict(image).label.encode())
+            try:
+                told = work()
+            except Exception as error:
+                told = str(error)
+            os.write(writer, told.encode())
             os._exit(0)
         os.close(writer)
         with os.fdopen(reader, "rb") as pipe:
-            label = pipe.read().decode()
+            told = pipe.read().decode()
         assert os.waitpid(child, 0)[1] == 0
-        return label
+        return told
 
     @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
     @pytest.mark.parametrize("threads", [1, 2])
     def test_a_child_after_fork_answers_and_so_does_its_parent(sample, threads):
         with Classifier(threads=threads) as classifier:
             wanted = classifier.predict(sample.images[0]).label
-            assert answer_of_a_child(classifier, sample.images[0]) == wanted
+            assert told_by_a_child(lambda: classifier.predict(sample.images[0]).label) == wanted
             assert classifier.predict(sample.images[0]).label == wanted
+
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+    def test_closed_before_the_fork_or_in_the_child_it_is_closed_there_alone(classifier, sample):
+        def closed_and_asked():
+            classifier.close()
+            return classifier.predict(sample.images[0]).label
+
+        assert "is closed" in told_by_a_child(closed_and_asked)
+        assert classifier.predict(sample.images[0]).label
+        classifier.close()
+        assert "is closed" in told_by_a_child(lambda: classifier.predict(sample.images[0]).label)
 
 
 def test_the_event_loop_goes_on_while_a_thread_predicts(classifier, sample):
