@@ -34,6 +34,8 @@ def main() -> int:
     parser.add_argument("--shared", type=int, default=10_000, help="predictions of each thread")
     parser.add_argument("--predictions", type=int, default=1_000_000, help="predictions of the long life")
     arguments = parser.parse_args()
+    if arguments.predictions <= WARM:
+        parser.error(f"--predictions {arguments.predictions}: more than {WARM} are needed to compare memory")
     images = load_sample().images
     with Classifier() as classifier:
         wrong = shared(classifier, images, arguments.shared)

@@ -16,9 +16,13 @@ CURVE, CONFUSION, RELIABILITY, MISTAKES = PICTURES = ("curve.png", "confusion.pn
 
 @dataclass(frozen=True)
 class Answers:
-    """What one exported file answered: uint8 images ``[N, H, W]``, their labels ``[N]``, probabilities ``[N, K]``."""
+    """What one exported file answered: uint8 images ``[N, H, W]``, their labels ``[N]``, probabilities ``[N, K]``.
+
+    ``words`` says what the images are.
+    """
 
     file: str
+    words: str
     images: Images
     labels: np.ndarray
     probabilities: np.ndarray
@@ -110,7 +114,7 @@ def _pictures(answers: Answers | None) -> list[str]:
     return [
         "## How it answers",
         "",
-        f"`{answers.file}` on {len(answers.images):,} test images.",
+        f"`{answers.file}` on {answers.words}.",
         "",
         f"![What is called what]({CONFUSION})",
         "",

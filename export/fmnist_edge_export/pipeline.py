@@ -120,7 +120,7 @@ def _answers_for_card(
     form = next(form for form in FORMATS.values() if smallest.name == form.file_name(source.record.name))
     _, run = form.open(smallest.read_bytes())
     parts = [run(probes.decisions[start : start + CHUNK])[1] for start in range(0, len(probes.decisions), CHUNK)]
-    return Answers(smallest.name, probes.decisions, probes.labels, np.concatenate(parts))
+    return Answers(smallest.name, probes.decided_on, probes.decisions, probes.labels, np.concatenate(parts))
 
 
 def _answers(form: Format, content: bytes, images: Images) -> np.ndarray | None:

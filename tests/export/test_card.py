@@ -23,7 +23,7 @@ def answers(sample):
     said = np.where(np.arange(1000) % 10 == 0, (sample.labels + 1) % 10, sample.labels)
     probabilities = np.full((1000, 10), 0.01, np.float32)
     probabilities[np.arange(1000), said] = 0.91
-    return Answers("cnn.onnx", sample.images, sample.labels, probabilities)
+    return Answers("cnn.onnx", "the sample", sample.images, sample.labels, probabilities)
 
 
 @pytest.fixture(scope="module")
