@@ -7,6 +7,7 @@ Floats = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.integer]
 
 KEPT = 0.99
+BINS = 15
 _TEMPERATURES = np.geomspace(0.1, 10, 2001)
 
 
@@ -34,15 +35,15 @@ def fit_threshold(probabilities: Floats) -> float:
     return round(float(np.quantile(probabilities.max(axis=1), 1 - KEPT)), 4)
 
 
-def calibration_error(probabilities: Floats, labels: Labels, bins: int = 15) -> float:
-    """Return the expected calibration error over equal bins of confidence (Guo et al. 2017, section 2)."""
+def calibration_error(probabilities: Floats, labels: Labels) -> float:
+    """Return the expected calibration error over ``BINS`` equal bins of confidence (Guo et al. 2017, section 2)."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    which = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = [
         abs(float(right[which == index].mean()) - float(confidence[which == index].mean()))
         * float((which == index).mean())
-        for index in range(bins)
+        for index in range(BINS)
         if (which == index).any()
     ]
     return float(sum(gaps))

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from fmnist_edge_export.calibration import BINS
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.record import Record
 
-BINS = 15
 _MISTAKES = (4, 8)  # rows and columns of the contact sheet
 _DPI = 100
 

@@ -9,7 +9,6 @@ from fmnist_edge_export.calibration import calibration_error
 from fmnist_edge_export.data import Dataset
 from fmnist_edge_runtime.classifier import Classifier
 
-BINS = 15
 _CHUNK = 500
 
 
@@ -18,7 +17,7 @@ class Evaluation:
     """What a file shows on ``images`` labelled images.
 
     ``accuracy`` and ``known`` (the share not refused as unknown) are fractions; ``nll`` is in nats; ``ece`` is over
-    ``BINS`` equal bins; ``confusion[i][j]`` counts images of label ``i`` that were called ``j``.
+    15 equal bins; ``confusion[i][j]`` counts images of label ``i`` that were called ``j``.
     """
 
     images: int
@@ -49,7 +48,7 @@ def evaluate(
         labels=classifier.labels,
         accuracy=float((given == data.labels).mean()),
         nll=float(-np.log(of_truth).mean()),
-        ece=calibration_error(probabilities, data.labels, BINS),
+        ece=calibration_error(probabilities, data.labels),
         known=float(np.mean([classifier.contract.is_known(float(best)) for best in probabilities.max(axis=1)])),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
     )

@@ -25,8 +25,8 @@ def evaluate(
     """
     from dataclasses import asdict
 
+    from fmnist_edge_export.calibration import BINS
     from fmnist_edge_export.data import LABELS, load
-    from fmnist_edge_export.evaluate import BINS
     from fmnist_edge_export.evaluate import evaluate as evaluate_file
     from fmnist_edge_runtime.bundled import bundled_model
     from fmnist_edge_runtime.classifier import Classifier

@@ -160,4 +160,4 @@ def test_a_report_is_true_only_when_every_check_holds():
     assert not Report((good, bad))
     assert not Report(())
     assert Report((good, bad)).failures == (bad,)
-    assert Report((good, bad)).table().splitlines()[1].startswith("FAILED  b")
+    assert list(Report((good, bad)).lines())[1].startswith("FAILED  b")

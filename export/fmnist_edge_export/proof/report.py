@@ -47,12 +47,8 @@ class Report:
         """The checks that do not hold."""
         return tuple(check for check in self.checks if not check.ok)
 
-    def table(self) -> str:
-        """Return one aligned line a check."""
-        return "\n".join(self.lines())
-
     def lines(self) -> Iterator[str]:
-        """Yield the table's lines."""
+        """Yield one aligned line a check."""
         subject = max((len(check.subject) for check in self.checks), default=0)
         name = max((len(check.name) for check in self.checks), default=0)
         for check in self.checks:
