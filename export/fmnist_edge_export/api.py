@@ -17,7 +17,7 @@ from fmnist_edge_export.pipeline import export, formats_named
 from fmnist_edge_export.proof.probes import make_probes
 from fmnist_edge_export.proof.reference import reference_logits
 from fmnist_edge_export.proof.report import Report
-from fmnist_edge_export.record import Record, load_model, weights_of
+from fmnist_edge_export.record import Record, check_name, load_model, weights_of
 from fmnist_edge_export.source import Source
 from fmnist_edge_runtime.errors import ImageError, ModelError
 from fmnist_edge_runtime.reader import read_picture
@@ -80,7 +80,7 @@ def export_model(
         ModelError: the module or the arguments cannot be exported.
         ParityError: a proof failed; ``out`` is as it was, the error's ``report`` says which.
     """
-    target = Path(out)
+    target = Path(out).resolve()
     examples = _checked_examples(examples, example_labels)
     if formats is None:
         formats = [name for name in FORMATS if examples is not None or name != "onnx-int8"]
@@ -110,6 +110,7 @@ def export_model(
         probes = make_probes(real, example_labels, words, real)
         return export(source, target, asked, probes, notes=notes, keep_failed=keep_failed)
     finally:
+        module.train(training[module])  # some modules do more there than set the flag
         for part, was_training in training.items():
             part.training = was_training
 
@@ -149,9 +150,9 @@ def _check_record(record: Record) -> None:
     labels = record.labels
     if not labels or len(set(labels)) != len(labels) or not all(isinstance(x, str) and x for x in labels):
         raise ModelError(f"labels {list(labels)}: at least one is needed, all different, none empty")
-    if not record.name or record.std <= 0 or not np.isfinite([record.mean, record.std]).all():
-        given = f"mean {record.mean}, std {record.std}, out {record.name!r}"
-        raise ModelError(f"{given}: a std above 0 and a folder with a name are needed")
+    check_name(record.name)
+    if record.std <= 0 or not np.isfinite([record.mean, record.std]).all():
+        raise ModelError(f"mean {record.mean}, std {record.std}: finite numbers and a std above 0 are needed")
 
 
 def _sample_of_size(height: int, width: int) -> Images:

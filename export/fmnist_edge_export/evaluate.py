@@ -17,7 +17,7 @@ class Evaluation:
     """What a file shows on ``images`` labelled images.
 
     ``accuracy`` and ``known`` (the share not refused as unknown) are fractions; ``nll`` is in nats; ``ece`` is over
-    15 equal bins; ``confusion[i][j]`` counts images of label ``i`` that were called ``j``.
+    ``calibration.BINS`` equal bins; ``confusion[i][j]`` counts images of label ``i`` that were called ``j``.
     """
 
     images: int

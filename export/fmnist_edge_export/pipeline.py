@@ -11,7 +11,7 @@ import numpy as np
 from fmnist_edge_export import manifest
 from fmnist_edge_export.card import PICTURES, Answers, write_card
 from fmnist_edge_export.data import Images
-from fmnist_edge_export.files import sha256_of, write_atomically
+from fmnist_edge_export.files import sha256_of_bytes, write_atomically
 from fmnist_edge_export.folder import locked, recover, refuse_unless_replaceable, staging, swap
 from fmnist_edge_export.formats.registry import FORMATS, Format
 from fmnist_edge_export.proof.gate import ask_reference, prove
@@ -21,7 +21,7 @@ from fmnist_edge_export.proof.report import Check, Report
 from fmnist_edge_export.proof.verdict import judge_contract
 from fmnist_edge_export.record import Logits
 from fmnist_edge_export.source import Source, as_lists, self_test
-from fmnist_edge_runtime.errors import FmnistEdgeError, ModelError, ParityError
+from fmnist_edge_runtime.errors import FmnistEdgeError, ModelError, ParityError, first_line
 
 log = logging.getLogger(__name__)
 
@@ -153,15 +153,17 @@ def _carry_over(source: Source, target: Path, new: Path, others: Sequence[Format
         file = target / form.file_name(source.record.name)
         if not file.is_file():
             continue
+        content = file.read_bytes()
         try:
             known = manifest.read(target)
-            measured, of_file = known.formats[form.name], known.files[file.name]
-            contract, _ = form.open(file.read_bytes())
-        except (FmnistEdgeError, KeyError, RuntimeError) as error:  # RuntimeError: TorchScript of another torch
-            log.warning("%s is dropped: %s", file.name, str(error).splitlines()[0])
-            continue
-        if of_file.get("sha256") != sha256_of(file):
-            log.warning("%s is dropped: it is not the file that was proven", file.name)
+            measured, of_file = known.formats.get(form.name), known.files.get(file.name)
+            if measured is None or of_file is None:
+                raise ModelError("the manifest does not know it")
+            if of_file.get("sha256") != sha256_of_bytes(content):
+                raise ModelError("it is not the file that was proven")
+            contract, _ = form.open(content)
+        except (FmnistEdgeError, RuntimeError) as error:  # RuntimeError: TorchScript of another torch
+            log.warning("%s is dropped: %s", file.name, first_line(error))
             continue
         same = judge_contract(form.name, contract, source.record)
         if not same.ok:
@@ -172,7 +174,7 @@ def _carry_over(source: Source, target: Path, new: Path, others: Sequence[Format
                 form.name,
             )
             continue
-        shutil.copy2(file, new / file.name)
+        write_atomically(new / file.name, content)
         carried[form.name] = measured
     return carried
 

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from fmnist_edge_export.files import write_atomically
 from fmnist_edge_export.recipes import Recipe
 from fmnist_edge_export.training_state import TrainingState
-from fmnist_edge_runtime.errors import ModelError
+from fmnist_edge_runtime.errors import ModelError, first_line
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ def restore_progress(path: Path, run: Run, state: TrainingState) -> list[Epoch]:
         raise ModelError(f"{path}: of another run ({_difference(saved, wanted)}); use its settings or another --out")
     try:
         state.restore(tensors)
-    except (KeyError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{path}: of another network ({reason}); use another --out, or start again") from error
+    except (KeyError, RuntimeError, ValueError) as error:
+        words = f"of another network ({first_line(error)})"
+        raise ModelError(f"{path}: {words}; use another --out, or start again") from error
     return curve
 
 

@@ -1,6 +1,7 @@
 """A model's weights (safetensors) and its record (JSON): what it is and how it came to be."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import nn
 
 from fmnist_edge_export.files import sha256_of, write_atomically
 from fmnist_edge_export.models import build
-from fmnist_edge_runtime.errors import ModelError
+from fmnist_edge_runtime.errors import ModelError, first_line
 
 SCHEMA_VERSION = 1
 _TOOLS = ("fmnist-edge", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
@@ -64,10 +65,20 @@ class Record:
             if values.pop("schema_version") != SCHEMA_VERSION:
                 raise ValueError("another schema_version")
             record = cls(**values)
+            check_name(record.name)
+            if not isinstance(record.architecture, str):
+                raise TypeError("the architecture is no text")
             ranges = record.ranges and {name: (low, high) for name, (low, high) in record.ranges.items()}
             return replace(record, labels=tuple(record.labels), ranges=ranges)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ModelError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ModelError(f"{source}: not a model's record ({error}); train the model again") from error
+
+
+def check_name(name: object) -> None:
+    """Refuse with a ModelError what no model may be called: its folder and its files are named by it."""
+    taken = (".", "..", "manifest")
+    if not isinstance(name, str) or name in taken or not re.fullmatch(r"[^\x00-\x1f/\\]{1,200}", name):
+        raise ModelError(f"{name!r} cannot be the name of a model's files; choose another")
 
 
 def weights_of(module: nn.Module) -> bytes:
@@ -93,16 +104,14 @@ def load_model(weights: Path) -> tuple[nn.Module, Record]:
         if not path.is_file():
             raise ModelError(f"{path}: no such file; a model is NAME.safetensors with NAME.json beside it")
     record = Record.from_json(record_path.read_bytes(), str(record_path))
-    if record.name in ("", "..") or Path(record.name).name != record.name:  # files and folders will be named by it
-        raise ModelError(f"{record_path}: the name {record.name!r} is not that of a file; train the model again")
     if sha256_of(weights) != record.weights_sha256:
         raise ModelError(f"{weights}: damaged, or not the weights that {record_path.name} describes; train it again")
     module = build(record.architecture)
     try:
         module.load_state_dict(load(weights.read_bytes()))
     except (SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{weights}: not the weights of a {record.architecture} ({reason}); train it again") from error
+        words = f"not the weights of a {record.architecture} ({first_line(error)})"
+        raise ModelError(f"{weights}: {words}; train it again") from error
     return module.eval(), record
 
 

@@ -9,7 +9,7 @@ from fmnist_edge_export.folder import locked, recover
 from fmnist_edge_export.formats import torchscript_file
 from fmnist_edge_export.proof.report import Check, Report, self_test_check
 from fmnist_edge_runtime.classifier import Classifier
-from fmnist_edge_runtime.errors import FmnistEdgeError, MissingExtraError, ModelError
+from fmnist_edge_runtime.errors import FmnistEdgeError, MissingExtraError, ModelError, first_line
 from fmnist_edge_runtime.modelfile import bounded_bytes
 from fmnist_edge_runtime.selftest import Replay, replay
 
@@ -84,4 +84,4 @@ def _replay_torchscript(path: Path) -> Replay:
     try:
         return replay(contract, torchscript.load(content))
     except RuntimeError as error:
-        raise ModelError(f"{path}: torch cannot run it ({str(error).splitlines()[0]}); export it again") from error
+        raise ModelError(f"{path}: torch cannot run it ({first_line(error)}); export it again") from error

@@ -6,10 +6,11 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self, TypeVar, overload
 
 import numpy as np
 from PIL import Image
@@ -28,22 +29,28 @@ from fmnist_edge_runtime.session import Floats, Images
 
 log = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
+
 _CHUNK = 256  # images in one call of onnxruntime: past this, more memory buys no speed
 _BATCH = 16  # pictures that a thread of predict_many reads and answers at once: past this, nothing is gained
 _UINT8 = np.dtype(np.uint8)
-# Sessions of a parent process that were seen in a child after fork. Destroying one would wait for threads that exist
-# only in the parent, so they are kept.
-_inherited: list[Any] = []
+_classifiers: "weakref.WeakSet[Classifier]" = weakref.WeakSet()  # of this process, for a child after fork
 _changing = threading.Lock()  # held while a classifier gets another session, or loses its own
 
 
-def _renew_lock() -> None:
+def _prepare_child() -> None:
+    """Make a child after fork safe: it has the parent's locks and sessions, but none of the parent's threads."""
     global _changing  # a thread of the parent may have held it at the moment of the fork
     _changing = threading.Lock()
+    if _classifiers:
+        import ctypes  # not for every start
+
+        for classifier in _classifiers:  # destroying a session waits for its threads: no child ever does
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(classifier._live[0]))
 
 
 if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_renew_lock)
+    os.register_at_fork(after_in_child=_prepare_child)
 
 
 class Classifier:
@@ -65,14 +72,16 @@ class Classifier:
         """
         if threads < 1:
             raise ValueError(f"threads={threads}: at least 1 is needed")
+        given = bundled_model() if model is None else model
         self._threads = threads
-        self._file = modelfile.read(model if isinstance(model, bytes) else Path(model or bundled_model()))
+        self._file = modelfile.read(given if isinstance(given, bytes) else Path(given))
         self._load()
 
     def _load(self) -> None:
         # The session, None once it is closed, and the process that made it: one value, so that no thread sees the one
         # without the other.
         self._live: tuple[Any, int] = (session.create(self._file, self._threads), os.getpid())
+        _classifiers.add(self)
         self._report_self_test()
         made_for = self.contract.picture_reader
         if made_for != PICTURE_READER_VERSION:
@@ -103,11 +112,7 @@ class Classifier:
         Raises:
             ModelError: onnxruntime cannot run it.
         """
-        current = self._current_session()
-        try:
-            return replay(self.contract, lambda images: session.run(current, images))
-        except Exception as error:  # a graph that loads may still fail, or answer in another shape than it declares
-            raise session.cannot_run(self._file.source, error) from error
+        return self._run(lambda current: replay(self.contract, functools.partial(session.run, current)))
 
     @property
     def contract(self) -> Contract:
@@ -189,15 +194,15 @@ class Classifier:
         """
         self._check(images)
         if 0 < len(images) <= _CHUNK:
-            return session.run_probabilities(self._current_session(), images)
+            return self._run(session.run_probabilities, images)
         return self.scores(images)[1]
 
     def scores(self, images: Images) -> tuple[Floats, Floats]:
         """Return logits and probabilities, float32 ``[N, K]`` each; else as :meth:`probabilities`."""
         self._check(images)
-        current = self._current_session()
-        if 0 < len(images) <= _CHUNK:
-            return session.run(current, images)
+        return self._run(session.run if 0 < len(images) <= _CHUNK else self._in_chunks, images)
+
+    def _in_chunks(self, current: Any, images: Images) -> tuple[Floats, Floats]:
         logits = np.empty((len(images), len(self.labels)), np.float32)
         probabilities = np.empty_like(logits)
         for start in range(0, len(images), _CHUNK):
@@ -208,10 +213,7 @@ class Classifier:
     def close(self) -> None:
         """Free the session; a closed classifier answers no more. Closing twice is harmless."""
         with _changing:
-            current, process = self._live
-            if process != os.getpid():
-                _inherited.append(current)
-            self._live = (None, process)
+            self._live = (None, self._live[1])
 
     def __enter__(self) -> Self:
         """Return the classifier itself."""
@@ -242,6 +244,14 @@ class Classifier:
             f"<Classifier {contract.name} {contract.format}, {len(contract.labels)} labels, from {self._file.source}>"
         )
 
+    def _run(self, work: Callable[..., Answer], *images: Images) -> Answer:
+        """Return what ``work`` gives for the session and ``images``; ModelError for whatever it raises."""
+        current = self._current_session()
+        try:
+            return work(current, *images)
+        except Exception as error:  # a graph that loads may still fail, or answer in another shape than it declares
+            raise session.cannot_run(self._file.source, error) from error
+
     def _current_session(self) -> Any:
         current, process = self._live
         if current is None:
@@ -255,7 +265,6 @@ class Classifier:
         with _changing:
             current, process = self._live
             if current is not None and process != os.getpid():
-                _inherited.append(current)
                 self._load()
 
     def _check(self, images: Images) -> None:

@@ -38,3 +38,9 @@ class DataError(FmnistEdgeError):
 
 class MissingExtraError(FmnistEdgeError, ImportError):
     """Optional packages are not installed; the message names the command that installs them."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line that says something: after a heading, the second; of an error without words, its type."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[1].strip() if len(lines) > 1 and lines[0].endswith(":") else lines[0]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from fmnist_edge_runtime.bounds import MOST_PIXELS, refuse_hostile_tiff, too_costly, too_costly_avif
-from fmnist_edge_runtime.errors import ImageError
+from fmnist_edge_runtime.errors import ImageError, first_line
 from fmnist_edge_runtime.fmnist_form import to_grey
 
 PictureSource: TypeAlias = Union[str, "os.PathLike[str]", bytes, BinaryIO, Image.Image, npt.NDArray[np.uint8]]
@@ -97,24 +97,26 @@ def _decode(file: BinaryIO, name: str) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name}: more than {MOST_PIXELS:,} pixels; make it smaller") from error
     except Exception as error:  # on damaged files Pillow's decoders raise almost anything
-        raise ImageError(f"{name}: a damaged or truncated image ({_first_line(error)})") from error
+        raise ImageError(f"{name}: a damaged or truncated image ({first_line(error)})") from error
 
 
 def _content(file: BinaryIO, name: str) -> bytes:
     """Return all bytes, or one more than may be read; a pipe may hand them out in pieces of any size."""
-    pieces: list[bytes] = []
-    length, wanted = 0, _FIRST_BYTES
+    content = io.BytesIO()
+    wanted = _FIRST_BYTES
     try:
-        while piece := file.read(min(wanted, MOST_FILE_BYTES + 1 - length)):
-            if not isinstance(piece, bytes):
+        while piece := file.read(min(wanted, MOST_FILE_BYTES + 1 - content.tell())):
+            if not isinstance(piece, bytes | bytearray | memoryview):
                 raise ImageError(f"{name}: opened as text; open it in binary mode")
-            pieces.append(piece)
-            length += len(piece)
-            if len(piece) == wanted:
+            if content.write(piece) == wanted:
                 wanted = MOST_FILE_BYTES + 1
-    except (OSError, ValueError) as error:  # ValueError: it is closed
-        raise ImageError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    return b"".join(pieces)
+    except ImageError:
+        raise
+    except UnicodeDecodeError as error:
+        raise ImageError(f"{name}: opened as text; open it in binary mode") from error
+    except Exception as error:  # somebody's file may raise what it likes
+        raise ImageError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or first_line(error)})") from error
+    return content.getvalue()
 
 
 def _refuse(name: str, reason: str | None) -> None:
@@ -139,6 +141,7 @@ def _decoded(image: Image.Image, name: str) -> Image.Image:
     """Decode, shrink, make 16 bits grey, and turn."""
     try:
         image.load()
+        image = image.convert("LA") if image.mode == "La" else image  # which nothing but this can be made of
         turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
         if image.mode == "F" or image.width * image.height > MOST_KEPT_PIXELS:
             from fmnist_edge_runtime.shrink import floats_to_grey, shrunk  # not for every start
@@ -151,7 +154,7 @@ def _decoded(image: Image.Image, name: str) -> Image.Image:
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:  # as above: decoding happens here
-        raise ImageError(f"{name}: a damaged or truncated image ({_first_line(error)})") from error
+        raise ImageError(f"{name}: a damaged or truncated image ({first_line(error)})") from error
 
 
 def _from_image(image: Image.Image) -> Image.Image:
@@ -179,7 +182,3 @@ def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
     image = Image.fromarray(np.ascontiguousarray(array))
     _refuse_too_large(image, given)
     return _decoded(image, given)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

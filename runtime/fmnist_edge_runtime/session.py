@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fmnist_edge_runtime.errors import ModelError
+from fmnist_edge_runtime.errors import ModelError, first_line
 from fmnist_edge_runtime.modelfile import ModelFile
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ def cannot_run(source: str, error: Exception) -> ModelError:
     """Return what to raise where onnxruntime failed with ``error``."""
     from onnxruntime import __version__
 
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return ModelError(f"{source}: onnxruntime {__version__} cannot run it ({reason})")
+    return ModelError(f"{source}: onnxruntime {__version__} cannot run it ({first_line(error)})")
 
 
 def run(session: "InferenceSession", images: Images) -> tuple[Floats, Floats]:

@@ -15,8 +15,10 @@ _STRIP_PIXELS = 2**20
 def shrunk(image: Image.Image, most_pixels: int) -> Image.Image:
     """Return a picture of more than ``most_pixels`` as L, RGB or RGBA, shrunk by a whole factor, averaging areas."""
     factor = math.ceil(math.sqrt(image.width * image.height / most_pixels))
-    grey = image.mode in ("1", "L") or image.mode.startswith("I")
-    mode = "RGBA" if image.has_transparency_data else "L" if grey else "RGB"
+    if image.mode.startswith("I"):  # 16 bits: their transparent grey is no colour of RGBA
+        mode = "L"
+    else:
+        mode = "RGBA" if image.has_transparency_data else "L" if image.mode in ("1", "L") else "RGB"
     small = Image.new(mode, (math.ceil(image.width / factor), math.ceil(image.height / factor)))
     for top, strip in _strips(image, factor):
         part = to_grey(strip) if mode == "L" else strip.convert(mode)

@@ -128,6 +128,7 @@ class MiddleLogSoftmax(Small):
         (Small(), {"labels": "abc"}, r"returns \[250, 4\], not float \[N, 3\]"),
         (Small(), {"labels": ["a", "a", "b", "c"]}, "all different"),
         (Small(), {"std": 0.0}, "a std above 0"),
+        (Small(), {"out": "manifest"}, "'manifest' cannot be the name"),
         (Small(), {"formats": ["onnx-int8"]}, "int8 needs example images"),
         (Small(), {"formats": ["tflite"]}, "tflite: no such format"),
         (Small(), {"example_labels": np.zeros(3, int)}, "give both"),
@@ -151,6 +152,30 @@ def test_a_part_that_was_frozen_stays_frozen(tmp_path):
     net.training = True
     export_model(net, labels="abcd", out=tmp_path / "it", formats=["onnx"])
     assert [part.training for part in (net, *net)] == [True, False, True]
+
+
+class Merged(Small):
+    """Does more in train and eval than set a flag, as adapters do that are merged into the weights."""
+
+    factor = 3.0
+
+    def train(self, mode=True):
+        self.factor = 3.0 if mode else 1.0
+        return super().train(mode)
+
+
+def test_a_module_is_put_back_by_its_own_train(tmp_path):
+    net = Merged()
+    export_model(net, labels="abcd", out=tmp_path / "it", formats=["onnx"])
+    assert net.training
+    assert net.factor == 3.0
+
+
+def test_the_folder_that_one_is_in_gives_the_name(tmp_path, monkeypatch):
+    (tmp_path / "it").mkdir()
+    monkeypatch.chdir(tmp_path / "it")
+    export_model(Small(), labels="abcd", out=".", formats=["onnx"])
+    assert (tmp_path / "it" / "it.onnx").is_file()
 
 
 class OfTheBatch(nn.Module):

@@ -83,6 +83,15 @@ def test_a_form_that_is_not_the_proven_file_is_dropped(sources, probes, target, 
     assert not (target / "edge.int8.onnx").exists()
 
 
+def test_a_form_that_the_manifest_does_not_know_is_dropped(sources, probes, target, caplog):
+    known = json.loads((target / "manifest.json").read_text())
+    del known["formats"]["onnx-int8"]
+    (target / "manifest.json").write_text(json.dumps(known))
+    export(sources["edge"], target, [FORMATS["onnx"]], probes)
+    assert "edge.int8.onnx is dropped: the manifest does not know it" in caplog.text
+    assert verify(target).ok
+
+
 def test_a_damaged_form_is_dropped_with_a_word(sources, probes, target, caplog):
     content = bytearray((target / "edge.int8.onnx").read_bytes())
     content[5000] ^= 1

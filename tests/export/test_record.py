@@ -52,11 +52,28 @@ def test_a_record_that_is_none_is_refused(saved, content):
         load_model(weights)
 
 
-@pytest.mark.parametrize("name", ["", "..", "../../home", "/etc/model", "a/b"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../../home", "/etc/model", "a/b", "a\\b", "a\0b", "a\nb", "n" * 300, "manifest", 7, None]
+)
 def test_a_name_that_leads_elsewhere_is_refused(saved, name):
     weights, _, record = saved
     weights.with_suffix(".json").write_bytes(replace(record, name=name).to_json())
-    with pytest.raises(ModelError, match="is not that of a file"):
+    with pytest.raises(ModelError, match="cannot be the name of a model's files"):
+        load_model(weights)
+
+
+@pytest.mark.parametrize(("architecture", "words"), [(["edge"], "no text"), ("resnet", "no such architecture")])
+def test_an_architecture_that_is_none_is_refused(saved, architecture, words):
+    weights, _, record = saved
+    weights.with_suffix(".json").write_bytes(replace(record, architecture=architecture).to_json())
+    with pytest.raises(ModelError, match=words):
+        load_model(weights)
+
+
+def test_weights_of_another_shape_are_refused_with_the_reason(saved):
+    weights, _, record = saved
+    weights.with_suffix(".json").write_bytes(replace(record, architecture="edge_large").to_json())
+    with pytest.raises(ModelError, match=r"not the weights of a edge_large .*(size mismatch|key)"):
         load_model(weights)
 
 

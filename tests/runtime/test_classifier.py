@@ -80,6 +80,11 @@ def test_a_model_is_a_path_a_name_or_bytes(sample):
     assert len(set(answers)) == 1
 
 
+def test_an_empty_name_is_not_the_bundled_model():
+    with pytest.raises(ModelError):
+        Classifier("")
+
+
 def test_many_pictures_are_answered_in_order(classifier, sample):
     answers = list(classifier.predict_many(sample.images[:100]))
     assert [answer.index for answer in answers] == classifier.probabilities(sample.images[:100]).argmax(axis=1).tolist()

@@ -243,26 +243,53 @@ def test_a_self_test_that_fails_on_this_cpu_is_reported(graph, metadata, caplog)
     assert "on this CPU its self-test fails" in caplog.text
 
 
-@pytest.mark.allows_sessions
-def test_a_graph_that_loads_and_then_fails_is_refused_with_one_line(metadata):
+def failing_but_for(rows):
+    """A graph that loads, and fails at batches of another size than ``rows``."""
     images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", 28, 28])
     outputs = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 10])
         for name in (session.LOGITS, session.PROBABILITIES)
     ]
-    shape = numpy_helper.from_array(np.array([7, 10], np.int64), "seven_rows")
+    constants = [
+        numpy_helper.from_array(np.array([rows, 10], np.int64), "fixed"),
+        numpy_helper.from_array(np.zeros((784, 10), np.float32), "weights"),
+    ]
     nodes = [
         helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
-        helper.make_node("Reshape", ["floats", "seven_rows"], [session.LOGITS]),
+        helper.make_node("Flatten", ["floats"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["scores"]),
+        helper.make_node("Reshape", ["scores", "fixed"], [session.LOGITS]),
         helper.make_node("Softmax", [session.LOGITS], [session.PROBABILITIES]),
     ]
     model = helper.make_model(
-        helper.make_graph(nodes, "g", [images], outputs, [shape]),
+        helper.make_graph(nodes, "g", [images], outputs, constants),
         opset_imports=[helper.make_opsetid("", 20)],
         ir_version=10,
     )
-    with pytest.raises(ModelError, match="cannot run it") as caught:
-        Classifier(seal(model.SerializeToString(), metadata))
+    return model.SerializeToString()
+
+
+@pytest.mark.allows_sessions
+def test_a_graph_that_loads_and_then_fails_is_refused_with_one_line(metadata):
+    refused(seal(failing_but_for(7), metadata), "cannot run it")
+
+
+@pytest.mark.allows_sessions
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda classifier, images: classifier.probabilities(images),
+        lambda classifier, images: classifier.scores(images),
+        lambda classifier, images: classifier.predict(images[0]),
+        lambda classifier, images: list(classifier.predict_many(images)),
+        lambda classifier, _: classifier.probabilities(np.zeros((600, 28, 28), np.uint8)),
+    ],
+)
+def test_a_graph_that_fails_at_other_batches_than_its_self_test_is_a_model_error(metadata, ask):
+    with Classifier(seal(failing_but_for(4), metadata)) as classifier:
+        assert classifier.probabilities(np.zeros((4, 28, 28), np.uint8)).shape == (4, 10)
+        with pytest.raises(ModelError, match="cannot run it") as caught:
+            ask(classifier, np.zeros((1, 28, 28), np.uint8))
     assert "\n" not in str(caught.value)
 
 

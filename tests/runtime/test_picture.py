@@ -1,6 +1,7 @@
 """Any picture, as people have them, becomes the array that the network takes: in one way, everywhere."""
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -136,6 +137,20 @@ def test_sixteen_bits_are_seen_as_eight_are(mode, read_as):
         assert np.array_equal(read_picture(source, 28, 28, read_as).views, wanted.views)
 
 
+def test_a_large_picture_of_sixteen_bits_with_a_transparent_grey_is_seen_as_a_small_one_is():
+    small = np.full((28, 28), 60, np.uint8)
+    small[5:20, 5:20] = 200
+    large = small.repeat(100, 0).repeat(100, 1).astype(np.uint16) * 257
+    buffer = io.BytesIO()
+    Image.fromarray(large).save(buffer, "PNG", transparency=7)
+    assert np.array_equal(read(buffer.getvalue()), small)
+
+
+def test_premultiplied_grey_is_read_as_grey_with_transparency():
+    grey = Image.new("LA", (28, 28), (200, 255))
+    assert np.array_equal(read(grey.convert("La")), read(grey))
+
+
 def test_lightness_of_a_lab_picture_is_its_grey():
     colours = np.zeros((28, 28, 3), np.uint8)
     colours[..., 0] = np.linspace(0, 255, 28)
@@ -223,12 +238,37 @@ def test_a_file_is_read_no_further_than_its_limit(monkeypatch):
     assert sum(asked) == 100_001
 
 
-def test_what_comes_in_small_pieces_is_read_to_its_end(sample):
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_what_comes_in_small_pieces_is_read_to_its_end(sample, kind):
     class Pipe(io.BytesIO):
         def read(self, count):
-            return super().read(min(count, 50))
+            return kind(super().read(min(count, 50)))
 
     assert np.array_equal(read(Pipe(png(Image.fromarray(sample.images[0])))), sample.images[0])
+
+
+def test_small_pieces_take_no_more_memory_than_what_is_in_them():
+    class Trickle:
+        left = 200_000
+
+        def read(self, _):
+            self.left -= 1
+            return b"x" if self.left >= 0 else b""
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match="not an image"):
+            read(Trickle())
+        assert tracemalloc.get_traced_memory()[1] < 4 * 200_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_in_text_mode_is_refused_with_what_to_do(tmp_path, sample):
+    path = tmp_path / "picture.png"
+    path.write_bytes(png(Image.fromarray(sample.images[0])))
+    with path.open(encoding="utf-8") as file, pytest.raises(ImageError, match="opened as text; open it in binary"):
+        read(file)
 
 
 def test_a_file_that_fails_or_is_closed_is_no_picture():
@@ -236,11 +276,20 @@ def test_a_file_that_fails_or_is_closed_is_no_picture():
         def read(self, _):
             raise OSError(5, "Input/output error")
 
+    class Broken:
+        def read(self, _):
+            raise RuntimeError("no stream\nat all")
+
     closed = io.BytesIO()
     closed.close()
-    for source, words in ((Failing(), "Input/output error"), (closed, "closed file")):
-        with pytest.raises(ImageError, match=f"cannot be read.*{words}"):
+    for source, words in (
+        (Failing(), "Input/output error"),
+        (Broken(), "no stream"),
+        (closed, "closed file"),
+    ):
+        with pytest.raises(ImageError, match=f"cannot be read.*{words}") as caught:
             read(source)
+        assert "\n" not in str(caught.value)
 
 
 @relaxed

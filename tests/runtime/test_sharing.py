@@ -4,6 +4,8 @@ import asyncio
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -82,11 +84,13 @@ if hasattr(os, "fork"):
         reader, writer = os.pipe()
         if not (child := os.fork()):
             try:
-                told = work()
-            except Exception as error:
-                told = str(error)
-            os.write(writer, told.encode())
-            os._exit(0)
+                try:
+                    told = work()
+                except Exception as error:
+                    told = str(error)
+                os.write(writer, told.encode())
+            finally:
+                os._exit(0)
         os.close(writer)
         with os.fdopen(reader, "rb") as pipe:
             told = pipe.read().decode()
@@ -100,6 +104,29 @@ if hasattr(os, "fork"):
             wanted = classifier.predict(sample.images[0]).label
             assert told_by_a_child(lambda: classifier.predict(sample.images[0]).label) == wanted
             assert classifier.predict(sample.images[0]).label == wanted
+
+    FORGOTTEN = """
+import os, sys, numpy
+from fmnist_edge_runtime.classifier import Classifier
+classifier = Classifier(threads=2)
+classifier.probabilities(numpy.zeros((1, 28, 28), numpy.uint8))
+if os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+    @pytest.mark.parametrize(
+        "child",
+        [
+            "del classifier; sys.exit(7)",
+            "sys.exit(7)",
+            "classifier.close(); sys.exit(7)",
+            "classifier.probabilities(numpy.zeros((1, 28, 28), numpy.uint8)); del classifier; sys.exit(7)",
+            "if not os.fork(): sys.exit(7)\nsys.exit(os.waitstatus_to_exitcode(os.wait()[1]))",
+        ],
+    )
+    def test_a_child_ends_that_forgets_or_closes_its_parents_classifier(child):
+        done = subprocess.run([sys.executable, "-c", FORGOTTEN + child], check=False, timeout=120)
+        assert done.returncode == 7
 
     @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
     def test_closed_before_the_fork_or_in_the_child_it_is_closed_there_alone(classifier, sample):

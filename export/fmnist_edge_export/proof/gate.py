@@ -9,6 +9,7 @@ from fmnist_edge_export.proof.reference import reference_logits
 from fmnist_edge_export.proof.report import Check, self_test_check
 from fmnist_edge_export.proof.verdict import judge, judge_contract
 from fmnist_edge_export.source import Source
+from fmnist_edge_runtime.errors import first_line
 from fmnist_edge_runtime.selftest import replay
 
 
@@ -35,7 +36,7 @@ def prove(form: Format, content: bytes, source: Source, probes: Probes, truth: T
         measured = measure(run, probes, truth, record.labels, record.temperature)
         replayed = replay(contract, run)
     except Exception as error:  # a file that cannot be run may raise what its engine likes
-        return Proof((structure, Check(form.name, "runs", False, _reason(error))), None)
+        return Proof((structure, Check(form.name, "runs", False, first_line(error))), None)
     checks = [
         structure,
         *judge(form.name, measured, form.bounds),
@@ -49,8 +50,4 @@ def _problems(form: Format, content: bytes, source: Source) -> list[str]:
     try:
         return form.problems(content, source)
     except Exception as error:  # a file may be broken in ways that its inspection did not expect
-        return [f"cannot be inspected: {_reason(error)}"]
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+        return [f"cannot be inspected: {first_line(error)}"]

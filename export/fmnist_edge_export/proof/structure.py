@@ -6,6 +6,7 @@ from onnx import ModelProto, numpy_helper
 
 from fmnist_edge_export.formats.onnx_core import IR_VERSION, OPSET, PIXELS
 from fmnist_edge_export.formats.quantise import Ranges
+from fmnist_edge_runtime.errors import first_line
 from fmnist_edge_runtime.wire import has_external_data
 
 
@@ -15,7 +16,7 @@ def onnx_problems(content: bytes) -> list[str]:
         model = onnx.load_model_from_string(content)
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
-        return [f"onnx.checker: {str(error).splitlines()[0]}"]
+        return [f"onnx.checker: {first_line(error)}"]
     problems = []
     if model.ir_version > IR_VERSION:
         problems.append(f"IR version {model.ir_version}, at most {IR_VERSION}")
