@@ -100,9 +100,9 @@ RECIPES = {
         bfloat16=True,
         teachers=("teacher_9", "teacher_11", "teacher_15"),
         views=24,
-        chosen="Two full runs: of an earlier shape, 25 epochs, 95.20 % on the held-out images, and this one. Another of "
-        "this shape, with 16 views, had 95.6 % after 112 of 120 epochs. The shape was chosen by latency, the optimiser "
-        "by the held-out accuracy of 5-epoch runs.",
+        chosen="Two full runs: of an earlier shape, 25 epochs, 95.20 % on the held-out images, and this one. Another "
+        "of this shape, with 16 views, had 95.6 % after 112 of 120 epochs. The shape was chosen by latency, the "
+        "optimiser by the held-out accuracy of 5-epoch runs.",
     ),
     "teacher_9": RESIDUAL,
     "teacher_11": replace(RESIDUAL, epochs=21),
