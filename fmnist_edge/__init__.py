@@ -10,6 +10,8 @@ Names are loaded when they are first used (PEP 562), so importing this package c
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import fmnist_edge_runtime  # noqa: F401 - turns telemetry off before anything imports onnxruntime; loads nothing
+
 if TYPE_CHECKING:
     from fmnist_edge_export.api import export_model as export_model
     from fmnist_edge_export.proof.report import Check as Check

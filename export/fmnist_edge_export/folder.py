@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from fmnist_edge_runtime.errors import FmnistEdgeError
+from fmnist_edge_runtime.errors import ModelError
 
 
 @contextlib.contextmanager
@@ -62,9 +62,9 @@ def recover(target: Path) -> None:
 def refuse_unless_replaceable(target: Path) -> None:
     """Raise if ``target`` is something that must not be replaced: a file, or a folder that holds other folders."""
     if target.exists() and not target.is_dir():
-        raise FmnistEdgeError(f"{target}: is a file; name another --out")
+        raise ModelError(f"{target}: is a file; name another --out")
     if target.is_dir() and any(entry.is_dir() for entry in target.iterdir()):
-        raise FmnistEdgeError(f"{target}: holds folders, so it is not a model's folder; name another --out")
+        raise ModelError(f"{target}: holds folders, so it is not a model's folder; name another --out")
 
 
 def _recover(target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Colours as the cut-out sees them: CIE L*a*b*, gathered into about a hundred, and mixtures of Gaussians over those."""
+"""Colours as the cut-out sees them: CIE L*a*b*, gathered into some 80, and mixtures of Gaussians over those."""
 
 from dataclasses import dataclass
 

@@ -79,8 +79,10 @@ def _open(content: bytes) -> Contract:
         for key, value in [_pair(view, field.value_start, field.value_end)]
         if key == contract.KEY.encode()
     ]
-    if len(entries) != 1:
+    if not entries:
         raise ContractError("it has no fmnist_edge metadata, so it is not a model of this kit")
+    if len(entries) > 1:
+        raise ContractError(f"it has {len(entries)} entries of fmnist_edge metadata, and can have one")
     field, value = entries[0]
     if field.value_end != len(content):
         raise ContractError("its metadata is not the last thing in the file")

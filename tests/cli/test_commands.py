@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 import fmnist_edge
 from fmnist_edge.cli import app
+from fmnist_edge.cli.export import ALL_FORMATS
+from fmnist_edge_export.formats.registry import FORMATS
 
 COMMANDS = ("predict", "export", "verify", "info", "evaluate", "benchmark", "train")
 
@@ -32,6 +34,10 @@ def test_the_help_of_a_command_shows_examples(invoke, command):
     assert done.exit_code == 0
     assert f"  fmnist-edge {command}" in done.stdout.split("Options:")[0]
     assert "\x1b" not in done.stdout
+
+
+def test_export_makes_every_form_unless_told_otherwise():
+    assert ALL_FORMATS.split(",") == list(FORMATS)
 
 
 def test_version(invoke):

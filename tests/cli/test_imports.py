@@ -79,12 +79,15 @@ sys.meta_path.insert(0, Watch())
 """
 
 
-@pytest.mark.parametrize("way_in", ["benchmark", "the workshop"])
+@pytest.mark.parametrize("way_in", ["the package", "benchmark", "the workshop"])
 def test_telemetry_is_off_whatever_imports_onnxruntime_first(root, monkeypatch, way_in):
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
-    first = command("benchmark", str(root / "artifacts/edge/edge.int8.onnx"))
-    code = WATCH + (first if way_in == "benchmark" else "import fmnist_edge_export.formats.quantise")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    code = {
+        "the package": "import fmnist_edge, onnxruntime",
+        "benchmark": command("benchmark", str(root / "artifacts/edge/edge.int8.onnx")),
+        "the workshop": "import fmnist_edge_export.formats.quantise",
+    }[way_in]
+    done = subprocess.run([sys.executable, "-c", WATCH + code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stderr.splitlines() == ["telemetry off: 1"]
 
 
@@ -95,9 +98,9 @@ def test_evaluating_imports_no_torch():
 
 
 LAYERS = {
-    "runtime/fmnist_edge_runtime": {"fmnist_edge", "fmnist_edge_export", "torch", "onnx", "typer"},
+    "runtime/fmnist_edge_runtime": {"fmnist_edge", "fmnist_edge_export", "torch", "onnx", "safetensors", "typer"},
     "export/fmnist_edge_export": {"fmnist_edge", "typer"},
-    "fmnist_edge": {"torch", "onnx", "onnxscript", "torchvision"},
+    "fmnist_edge": {"torch", "onnx", "onnxscript", "safetensors", "torchvision"},
 }
 
 

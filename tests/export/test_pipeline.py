@@ -17,7 +17,7 @@ from fmnist_edge_export.card import PICTURES
 from fmnist_edge_export.formats.registry import FORMATS, TORCHSCRIPT
 from fmnist_edge_export.pipeline import export, formats_named
 from fmnist_edge_export.verify import verify
-from fmnist_edge_runtime.errors import FmnistEdgeError, ModelError, ParityError
+from fmnist_edge_runtime.errors import ModelError, ParityError
 
 
 def digest(path):
@@ -111,7 +111,7 @@ def test_a_folder_of_folders_or_a_file_is_not_replaced(sources, probes, tmp_path
     (tmp_path / "home" / "photos").mkdir(parents=True)
     (tmp_path / "file").write_text("mine")
     for name in ("home", "file"):
-        with pytest.raises(FmnistEdgeError, match="name another --out"):
+        with pytest.raises(ModelError, match="name another --out"):
             export(sources["edge"], tmp_path / name, [FORMATS["onnx"]], probes)
     assert (tmp_path / "file").read_text() == "mine"
 

@@ -73,7 +73,7 @@ def test_anything_behind_the_metadata_is_refused(bundled):
 
 
 def test_two_entries_are_refused(graph, metadata):
-    refused(seal(seal(graph, metadata), metadata), "refused")
+    refused(seal(seal(graph, metadata), metadata), "2 entries of fmnist_edge metadata")
 
 
 @pytest.mark.parametrize("content", [b"", b"just words", b"\x0a\xff\xff\xff\xff\x0f", bytes(100), b"\xff" * 100])

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fmnist_edge_export.proof.measure import Measurement
+from fmnist_edge_export.proof.measure import BATCHES, Measurement
 from fmnist_edge_export.proof.report import Check
 from fmnist_edge_export.record import Record
 from fmnist_edge_runtime.contract import Contract
@@ -58,7 +58,8 @@ def judge(form: str, measured: Measurement, bounds: Bounds) -> list[Check]:
             form,
             "batches",
             measured.batch_spread <= BATCH_SPREAD,
-            f"1, 2, 7, 256: the same image differs by {measured.batch_spread:.2g} (at most {BATCH_SPREAD:g})",
+            f"{', '.join(map(str, BATCHES))}: the same image differs by {measured.batch_spread:.2g} "
+            f"(at most {BATCH_SPREAD:g})",
         ),
         Check(
             form,
