@@ -89,7 +89,7 @@ def test_edge_learns_from_its_teachers_and_its_record_names_them(train, teachers
     assert done.returncode == 0, done.stderr.decode()
     assert done.stderr.decode().splitlines()[:2] == [
         "drawing 16 pictures of no garment",
-        "asking the teachers about view 1 of 16",
+        "asking the teachers about view 1 of 32",
     ]
     record = json.loads((tmp_path / "edge" / "edge.json").read_text())
     assert set(record["teachers"]) == set(RECIPES["edge"].teachers)
@@ -107,5 +107,5 @@ def test_the_recipe_is_shown_and_nothing_is_trained(train, tmp_path):
     assert done.returncode == 0
     lines = dict(line.split(maxsplit=1) for line in done.stdout.decode().splitlines() if " " in line.strip())
     assert lines["epochs"] == "7"
-    assert lines["teachers"] == "teacher_9, teacher_11, teacher_15"
+    assert lines["teachers"] == "teacher_9, teacher_15, edge_large"
     assert list(tmp_path.iterdir()) == []

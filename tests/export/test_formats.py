@@ -56,7 +56,7 @@ def test_every_convolution_runs_in_integers(built, tmp_path):
     options.log_severity_level = 3
     onnxruntime.InferenceSession(built["onnx-int8"], options, providers=["CPUExecutionProvider"])
     kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
-    assert kinds.count("QLinearConv") == 7
+    assert kinds.count("QLinearConv") == 11
     assert "Conv" not in kinds
 
 
