@@ -56,7 +56,7 @@ def draw(picture: Path, points: list[tuple[Row, Evaluation]]) -> None:
         error = 100 * (1 - measured.accuracy)
         is_int8 = row.form == "onnx-int8"
         axes.scatter(row.latency_us, error, s=row.bytes / 1e4, alpha=0.6, color=f"C{not is_int8:d}")
-        away = (0, 16 if is_int8 else -16)  # above and below: the two forms of a net are near each other
+        away = (0, 12 if is_int8 else -16)  # above and below: the two forms of a net are near each other
         name = f"{row.model} {row.form}"
         axes.annotate(name, (row.latency_us, error), away, textcoords="offset points", ha="center", va="center")
     axes.set(
