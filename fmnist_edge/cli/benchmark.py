@@ -15,7 +15,7 @@ def benchmark(
         list[Path] | None,
         typer.Argument(metavar="[PATH]...", help="Model files or folders. [default: artifacts, or the bundled model]"),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, metavar="N", help="Threads inside one inference.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=1024, metavar="N", help="Threads inside one inference.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
     quiet: Quiet = False,
 ) -> None:

@@ -13,7 +13,7 @@ from fmnist_edge.cli.console import Quiet, one_line_errors, progress, show
 def evaluate(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="An ONNX file. [default: edge, int8]")] = None,
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Where Fashion-MNIST is.")] = None,
-    threads: Annotated[int, typer.Option(min=1, metavar="N", help="Threads inside one inference.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=1024, metavar="N", help="Threads inside one inference.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
     quiet: Quiet = False,
 ) -> None:

@@ -53,7 +53,7 @@ def predict(
     model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="An exported ONNX file. [default: edge, int8]")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, metavar="N", help="Threads inside one inference.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=1024, metavar="N", help="Threads inside one inference.")] = 1,
     read_as: Annotated[
         ReadingWay, typer.Option("--as", help="photo: cut the article out; fmnist: take the picture as it is.")
     ] = ReadingWay.AUTO,
@@ -78,6 +78,8 @@ def predict(
     """
     from fmnist_edge_runtime.classifier import Classifier
 
+    if "" in inputs:  # of a shell variable that is not set; as a path it would be the folder one stands in
+        raise typer.BadParameter("an INPUT is empty; name a picture, a folder or -")
     failures = 0
     with leaving_on_interrupt(), without_library_noise(), Classifier(model, threads=threads) as classifier:
         names = [name for given in inputs for name in _expand(given, recursive)]

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 _CHUNK = 256  # images in one call of onnxruntime: past this, more memory buys no speed
+MOST_THREADS = 1024  # inside one inference: starting more takes seconds, tens of thousands never end
 _BATCH = 16  # pictures that a thread of predict_many reads and answers at once: past this, nothing is gained
 _UINT8 = np.dtype(np.uint8)
 _classifiers: "weakref.WeakSet[Classifier]" = weakref.WeakSet()  # of this process, for a child after fork
@@ -65,13 +66,14 @@ class Classifier:
     def __init__(self, model: "str | os.PathLike[str] | bytes | None" = None, *, threads: int = 1) -> None:
         """Check ``model`` (a path or a file's bytes; by default the bundled int8 model) and load it.
 
-        ``threads`` is the number of threads inside one inference.
+        ``threads`` is the number of threads inside one inference, 1 to 1,024.
 
         Raises:
+            ValueError: of another number of threads.
             ModelError: missing, damaged, not one of ours, or onnxruntime cannot run it.
         """
-        if threads < 1:
-            raise ValueError(f"threads={threads}: at least 1 is needed")
+        if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+            raise ValueError(f"threads={threads!r}: a whole number from 1 to {MOST_THREADS:,} is needed")
         given = bundled_model() if model is None else model
         self._threads = threads
         self._file = modelfile.read(given if isinstance(given, bytes) else Path(given))

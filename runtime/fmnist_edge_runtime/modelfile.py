@@ -43,6 +43,8 @@ def read(model: Path | bytes) -> ModelFile:
     """
     source = "the model given as bytes" if isinstance(model, bytes) else str(model)
     content = model if isinstance(model, bytes) else bounded_bytes(model)
+    if not content:
+        raise ModelError(f"{source}: is empty; {_ADVICE}")
     try:
         return ModelFile(source, content, _open(content))
     except WireError as error:

@@ -52,7 +52,7 @@ def hostile(bundled, graph, metadata, root, tmp_path):
     entry = bundled[len(graph) :]
     other = (root / "artifacts/edge_large/edge_large.int8.onnx").read_bytes()
     contents = {
-        "empty": (b"", "not a model of this kit"),
+        "empty": (b"", "is empty"),
         "flipped in the graph": (damaged(bundled, 5_000), "its graph is damaged"),
         "flipped in the metadata": (damaged(bundled, len(bundled) - 100), "its metadata is damaged"),
         "of tomorrow": (modelfile.seal(graph, metadata | {"schema_version": 2}), "schema_version is 2"),

@@ -176,7 +176,10 @@ def test_a_foreign_onnx_model_is_not_one_of_ours(run, root, tmp_path):
     assert "no fmnist_edge metadata, so it is not a model of this kit" in done.stderr.decode()
 
 
-@pytest.mark.parametrize("arguments", [(), ("--top", "3"), ("-k", "0", "x.png"), ("--threads", "0", "x.png")])
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("--top", "3"), ("-k", "0", "x.png"), ("--threads", "0", "x.png"), ("--threads", "1025", "x.png"), ("",)],
+)
 def test_a_wrong_call_is_exit_code_2(run, arguments):
     done = run("predict", *arguments)
     assert done.returncode == 2

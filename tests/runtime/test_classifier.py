@@ -162,9 +162,10 @@ def test_a_with_block_closes(sample):
         classifier.predict(sample.images[0])
 
 
-def test_at_least_one_thread_is_needed():
-    with pytest.raises(ValueError, match="at least 1"):
-        Classifier(threads=0)
+@pytest.mark.parametrize("threads", [0, -1, 1025, 10**11, 1.5, "2"])
+def test_threads_are_a_whole_number_that_can_be_started(threads):
+    with pytest.raises(ValueError, match=r"threads=.*: a whole number from 1 to 1,024 is needed"):
+        Classifier(threads=threads)
 
 
 def test_a_name_for_people(classifier):

@@ -76,7 +76,7 @@ def test_two_entries_are_refused(graph, metadata):
     refused(seal(seal(graph, metadata), metadata), "2 entries of fmnist_edge metadata")
 
 
-@pytest.mark.parametrize("content", [b"", b"just words", b"\x0a\xff\xff\xff\xff\x0f", bytes(100), b"\xff" * 100])
+@pytest.mark.parametrize("content", [b"just words", b"\x0a\xff\xff\xff\xff\x0f", bytes(100), b"\xff" * 100])
 def test_what_is_no_model_is_refused(content):
     refused(content, "not an ONNX model|not a model of this kit")
 
@@ -98,7 +98,8 @@ def test_what_may_never_end_is_refused_and_not_waited_for(tmp_path):
 
 def test_an_empty_file_is_no_model(tmp_path):
     (tmp_path / "empty.onnx").write_bytes(b"")
-    refused(tmp_path / "empty.onnx", "it is not a model of this kit")
+    refused(tmp_path / "empty.onnx", "is empty")
+    refused(b"", "the model given as bytes: is empty")
 
 
 def test_a_file_is_read_no_further_than_its_limit(tmp_path, monkeypatch, bundled):
