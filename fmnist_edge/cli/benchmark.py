@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fmnist_edge.cli.console import Quiet, one_line_errors, progress, show
+from fmnist_edge.cli.console import Quiet, Threads, one_line_errors, progress, show
 
 
 @one_line_errors
@@ -15,7 +15,7 @@ def benchmark(
         list[Path] | None,
         typer.Argument(metavar="[PATH]...", help="Model files or folders. [default: artifacts, or the bundled model]"),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, max=1024, metavar="N", help="Threads inside one inference.")] = 1,
+    threads: Threads = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
     quiet: Quiet = False,
 ) -> None:

@@ -12,11 +12,13 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from fmnist_edge_runtime.cores import MOST_THREADS
 from fmnist_edge_runtime.errors import FmnistEdgeError, MissingExtraError, ModelError
 
 FAILED, WRONG_CALL, INTERRUPTED = 1, 2, 130
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no warnings; results and errors only.")]
+Threads = Annotated[int, typer.Option(min=1, max=MOST_THREADS, metavar="N", help="Threads inside one inference.")]
 
 Command = TypeVar("Command", bound=Callable[..., None])
 

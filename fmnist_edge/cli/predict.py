@@ -17,6 +17,7 @@ from fmnist_edge.cli.answers import STDIN, Said, print_said, say_of
 from fmnist_edge.cli.console import (
     FAILED,
     Quiet,
+    Threads,
     leaving_on_interrupt,
     one_line_errors,
     printable,
@@ -53,7 +54,7 @@ def predict(
     model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="An exported ONNX file. [default: edge, int8]")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, max=1024, metavar="N", help="Threads inside one inference.")] = 1,
+    threads: Threads = 1,
     read_as: Annotated[
         ReadingWay, typer.Option("--as", help="photo: cut the article out; fmnist: take the picture as it is.")
     ] = ReadingWay.AUTO,
@@ -76,10 +77,10 @@ def predict(
 
     Exit code 0: every input was read; 1: some were not; 2: wrong options, or no usable model.
     """
-    from fmnist_edge_runtime.classifier import Classifier
-
     if "" in inputs:  # of a shell variable that is not set; as a path it would be the folder one stands in
         raise typer.BadParameter("an INPUT is empty; name a picture, a folder or -")
+    from fmnist_edge_runtime.classifier import Classifier
+
     failures = 0
     with leaving_on_interrupt(), without_library_noise(), Classifier(model, threads=threads) as classifier:
         names = [name for given in inputs for name in _expand(given, recursive)]

@@ -19,7 +19,7 @@ from fmnist_edge_runtime import modelfile, session
 from fmnist_edge_runtime.ahead import map_ahead
 from fmnist_edge_runtime.bundled import bundled_model
 from fmnist_edge_runtime.contract import PICTURE_READER_VERSION, Contract
-from fmnist_edge_runtime.cores import allowed_cores
+from fmnist_edge_runtime.cores import MOST_THREADS, allowed_cores
 from fmnist_edge_runtime.errors import ImageError, ModelError
 from fmnist_edge_runtime.picture import PictureSource, open_picture
 from fmnist_edge_runtime.prediction import Prediction
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 _CHUNK = 256  # images in one call of onnxruntime: past this, more memory buys no speed
-MOST_THREADS = 1024  # inside one inference: starting more takes seconds, tens of thousands never end
 _BATCH = 16  # pictures that a thread of predict_many reads and answers at once: past this, nothing is gained
 _UINT8 = np.dtype(np.uint8)
 _classifiers: "weakref.WeakSet[Classifier]" = weakref.WeakSet()  # of this process, for a child after fork

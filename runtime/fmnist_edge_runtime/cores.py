@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+MOST_THREADS = 1024  # of one inference; 5,000 take seconds to start, 100,000 were not there after a minute
+
 
 def allowed_cores(root: Path = Path("/")) -> int:
     """Return how many threads can run at once, at least 1; part of a core counts as one.
