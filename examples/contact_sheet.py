@@ -3,7 +3,7 @@
 python examples/contact_sheet.py examples/pictures docs/predictions.png
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -32,4 +32,8 @@ def contact_sheet(folder: Path) -> Image.Image:
 
 
 if __name__ == "__main__":
-    contact_sheet(Path(sys.argv[1])).save(sys.argv[2])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("picture", type=Path)
+    arguments = parser.parse_args()
+    contact_sheet(arguments.folder).save(arguments.picture)

@@ -35,15 +35,20 @@ def fit_threshold(probabilities: Floats) -> float:
     return round(float(np.quantile(probabilities.max(axis=1), 1 - KEPT)), 4)
 
 
-def calibration_error(probabilities: Floats, labels: Labels) -> float:
-    """Return the expected calibration error over ``BINS`` equal bins of confidence (Guo et al. 2017, section 2)."""
+def confidence_bins(probabilities: Floats, labels: Labels) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+    """Return, for ``BINS`` equal bins of confidence, the number of images, mean confidence and accuracy in each.
+
+    Mean and accuracy are 0 where a bin holds none.
+    """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
-    which = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = [
-        abs(float(right[which == index].mean()) - float(confidence[which == index].mean()))
-        * float((which == index).mean())
-        for index in range(BINS)
-        if (which == index).any()
-    ]
-    return float(sum(gaps))
+    which = np.clip((np.nan_to_num(confidence) * BINS).astype(int), 0, BINS - 1)  # a broken file's may be anything
+    counts = np.bincount(which, minlength=BINS)
+    some = np.maximum(counts, 1)
+    return counts, np.bincount(which, confidence, BINS) / some, np.bincount(which, right, BINS) / some
+
+
+def calibration_error(probabilities: Floats, labels: Labels) -> float:
+    """Return the expected calibration error over ``BINS`` equal bins of confidence (Guo et al. 2017, section 2)."""
+    counts, confidence, accuracy = confidence_bins(probabilities, labels)
+    return float((counts * np.abs(accuracy - confidence)).sum() / len(labels))

@@ -72,7 +72,9 @@ def _training(record: Record) -> list[str]:
         return []
     watched = "validation" if record.recipe["validation"] else "test"
     last = record.curve[-1]
-    settings = ", ".join(f"{name} {value}" for name, value in record.recipe.items() if value and name != "chosen")
+    settings = ", ".join(
+        f"{name} {value}" for name, value in record.recipe.items() if value and name not in ("chosen", "seed")
+    )
     return [
         "## Training",
         "",

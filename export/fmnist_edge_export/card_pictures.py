@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from fmnist_edge_export.calibration import BINS
+from fmnist_edge_export.calibration import BINS, confidence_bins
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.record import Record
 
@@ -57,10 +57,7 @@ def confusion_png(title: str, names: tuple[str, ...], probabilities: np.ndarray,
 
 def reliability_png(title: str, probabilities: np.ndarray, labels: np.ndarray) -> bytes:
     """Draw accuracy against confidence in ``BINS`` equal bins (Guo et al. 2017, arXiv 1706.04599, figure 1)."""
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    which = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    counts = np.bincount(which, minlength=BINS)
-    accuracy = np.bincount(which, right, BINS) / np.maximum(counts, 1)
+    counts, _, accuracy = confidence_bins(probabilities, labels)
     figure = Figure(figsize=(5.2, 5), layout="constrained")
     above, below = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     left = np.arange(BINS) / BINS

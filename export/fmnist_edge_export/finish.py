@@ -33,7 +33,7 @@ def finish(run: Run, module: nn.Module, curve: list[Epoch], split: Split, test: 
         width=28,
         weights_sha256=sha256_of_bytes(weights),
         recipe=asdict(run.recipe),
-        seed=run.seed,
+        seed=run.recipe.seed,
         teachers=run.teachers,
         curve=[asdict(epoch) for epoch in curve],
         dataset=data.digests(),

@@ -31,12 +31,11 @@ class Epoch:
 class Run:
     """What is being trained, and how: two runs with equal fields give equal weights on the same machine.
 
-    ``teachers`` maps the name of each network it learns from to the sha256 of that network's weights.
+    ``teachers`` maps the name of each network it learns from, or begins as, to the sha256 of that network's weights.
     """
 
     architecture: str
     recipe: Recipe
-    seed: int
     teachers: dict[str, str] = field(default_factory=dict)
 
 
@@ -74,7 +73,12 @@ def restore_progress(path: Path, run: Run, state: TrainingState) -> list[Epoch]:
 
 
 def _difference(saved: dict[str, Any], wanted: dict[str, Any]) -> str:
-    flat_saved = saved | saved.get("recipe", {})
-    flat_wanted = wanted | wanted["recipe"]
-    names = sorted(name for name in flat_wanted if name != "recipe" and flat_saved.get(name) != flat_wanted[name])
-    return ", ".join(f"{name} {flat_saved.get(name)} there, {flat_wanted[name]} here" for name in names) or "unknown"
+    there, here = _flat(saved), _flat(wanted)
+    names = sorted(name for name in here if there.get(name) != here[name])
+    return ", ".join(f"{name} {there.get(name) or '-'} there, {here[name] or '-'} here" for name in names) or "unknown"
+
+
+def _flat(run: dict[str, Any]) -> dict[str, str]:
+    weights = {f"weights of {name}": digest[:8] for name, digest in run.get("teachers", {}).items()}
+    settings = {name: str(value) for name, value in run.get("recipe", {}).items()}
+    return {"architecture": str(run.get("architecture")), **settings, **weights}

@@ -27,7 +27,7 @@ class Record:
 
     ``ranges`` are the activations' smallest and largest values on training images, by ONNX value name; ``self_test``
     holds the logits of the self-test images, by form and for the ``reference``, as they were first measured;
-    ``teachers`` maps the networks it learned from to the sha256 of their weights.
+    ``teachers`` maps the networks it learned from, or began as, to the sha256 of their weights.
     """
 
     name: str

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from fmnist_edge_export.extras import needs_export_extra
 from fmnist_edge_export.formats import torchscript_file
 from fmnist_edge_runtime.classifier import Classifier
@@ -52,18 +50,10 @@ def open_served(path: Path, threads: int) -> Served:
 
 
 def _eager(path: Path) -> Served:
-    import torch
-
     from fmnist_edge_export.formats.scores import Scores
-    from fmnist_edge_export.formats.torchscript import Contracted
+    from fmnist_edge_export.formats.torchscript import Contracted, run_by
     from fmnist_edge_export.record import load_model
 
     module, record = load_model(path)
     contracted = Contracted(Scores(module, record.mean, record.std), record.temperature).eval()
-
-    def run(images: Images) -> tuple[Floats, Floats]:
-        with torch.inference_mode():
-            logits, probabilities = contracted(torch.from_numpy(np.array(images)))
-        return logits.numpy(), probabilities.numpy()
-
-    return Served(record.name, PYTORCH, run, None)
+    return Served(record.name, PYTORCH, run_by(contracted), None)

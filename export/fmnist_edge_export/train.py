@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from fmnist_edge_export.prune import chosen_images
 from fmnist_edge_export.recipes import Recipe
 from fmnist_edge_export.strangers import doubt_loss, strangers, turned
 from fmnist_edge_export.training_state import TrainingState, new_state
+from fmnist_edge_runtime.errors import ModelError, first_line
 
 log = logging.getLogger(__name__)
 
@@ -54,28 +55,40 @@ def train(
     checkpoint: Path,
     *,
     teachers: Sequence[Teacher] = (),
+    beginning: Mapping[str, Tensor] | None = None,
     resume: bool = False,
     on_batch: Callable[[int, int, int], None] = lambda epoch, batch, batches: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> tuple[nn.Module, list[Epoch]]:
     """Train a model of the kit; return it in eval mode, with its curve.
 
+    ``beginning`` are the weights, by name, of the model that the recipe begins as.
+
     After each epoch ``checkpoint`` is replaced atomically, so an interruption costs at most one epoch. Every random
-    draw follows from the run's seed and the epoch's number: a run resumed or repeated on the same machine with the
+    draw follows from the recipe's seed and the epoch's number: a run resumed or repeated on the same machine with the
     same number of threads gives the same weights.
+
+    Raises:
+        ModelError: ``beginning`` is of another shape, or there is nothing to resume.
+        ValueError: ``beginning`` is missing, or the recipe begins as nothing.
     """
     recipe = run.recipe
-    torch.manual_seed(run.seed)
+    torch.manual_seed(recipe.seed)
     images, labels = to_tensors(data.learn)
-    model = build(run.architecture).to(memory_format=torch.channels_last)
+    model = build(run.architecture)
+    if (beginning is not None) != bool(recipe.begins_as):
+        raise ValueError(f"weights to begin with are needed where a recipe begins as a model: {recipe.begins_as!r}")
+    if beginning is not None:
+        _load(model, beginning, run)
+    model.to(memory_format=torch.channels_last)
     state = new_state(model, recipe, len(images))
     curve = restore_progress(checkpoint, run, state) if resume else []
     if recipe.strangers and not curve:
         log.info("drawing %s pictures of no garment", f"{recipe.strangers:,}")
-        state.strangers = torch.from_numpy(strangers(data.learn.images, recipe.strangers, run.seed)).unsqueeze(1)
+        state.strangers = torch.from_numpy(strangers(data.learn.images, recipe.strangers, recipe.seed)).unsqueeze(1)
     network = state.averaged.module if recipe.average_decay else model  # what the run is about
     for epoch in range(len(curve) + 1, recipe.epochs + 1):
-        lesson = prepare(epoch, images, labels, run, state, teachers)
+        lesson = prepare(epoch, images, labels, recipe, state, teachers)
         model.train()
         loss, train_accuracy = learn(epoch, lesson, recipe, state, on_batch)
         network.eval()
@@ -85,6 +98,14 @@ def train(
         save_progress(checkpoint, run, curve, state)
         on_epoch(curve[-1])
     return network.eval().to(memory_format=torch.contiguous_format), curve
+
+
+def _load(model: nn.Module, beginning: Mapping[str, Tensor], run: Run) -> None:
+    try:
+        model.load_state_dict(beginning)
+    except RuntimeError as error:
+        words = f"its weights do not fit {run.architecture} ({first_line(error)})"
+        raise ModelError(f"{run.recipe.begins_as}: {words}; train it again") from error
 
 
 @dataclass(frozen=True)
@@ -106,16 +127,15 @@ class Lesson:
 
 
 def prepare(
-    epoch: int, images: Tensor, labels: Tensor, run: Run, state: TrainingState, teachers: Sequence[Teacher]
+    epoch: int, images: Tensor, labels: Tensor, recipe: Recipe, state: TrainingState, teachers: Sequence[Teacher]
 ) -> Lesson:
     """Augment the images, ask the teachers where they were not asked before, choose what to skip."""
-    recipe = run.recipe
     view = (epoch - 1) % recipe.views if recipe.views else epoch - 1
-    seen = augmented_view(images, view, run) if recipe.augmented else images
+    seen = augmented_view(images, view, recipe) if recipe.augmented else images
     if teachers and view not in state.soft_labels:
         log.info("asking the teachers about view %d of %d", view + 1, recipe.views)
         state.soft_labels[view] = soft_labels(teachers, seen, recipe.teacher_temperature)
-    generator = torch.Generator().manual_seed(run.seed * 100_003 + epoch)
+    generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
     order, weights = chosen_images(state.losses, recipe.skip, (epoch - 1) / recipe.epochs, generator)
     batches = math.ceil(len(order) / recipe.batch_size)
     return Lesson(
@@ -161,11 +181,10 @@ def learn(
     return losses / len(lesson.labels), hits / len(lesson.order)
 
 
-def augmented_view(images: Tensor, view: int, run: Run) -> Tensor:
+def augmented_view(images: Tensor, view: int, recipe: Recipe) -> Tensor:
     """Return uint8 ``[N, 1, H, W]``: each image augmented once, the same way whenever this view is asked for."""
-    generator = torch.Generator().manual_seed(run.seed * 100_003 + 50_000 + view)
-    settings = run.recipe
-    parts = [augment(scaled(x), generator, shift=settings.shift, erase=settings.erase) for x in images.split(_CHUNK)]
+    generator = torch.Generator().manual_seed(recipe.seed * 100_003 + 50_000 + view)
+    parts = [augment(scaled(x), generator, shift=recipe.shift, erase=recipe.erase) for x in images.split(_CHUNK)]
     return torch.cat([to_bytes(part) for part in parts])
 
 
@@ -173,7 +192,7 @@ def _loss(logits: Tensor, labels: Tensor, soft: Tensor | None, recipe: Recipe) -
     if soft is not None:
         return distillation_loss(logits, labels, soft, recipe)
     # cross_entropy of log-probabilities is their negative log-likelihood: a second log_softmax changes nothing.
-    return functional.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing, reduction="none")
+    return functional.cross_entropy(logits, labels, reduction="none")
 
 
 def rate(done: float, recipe: Recipe) -> float:

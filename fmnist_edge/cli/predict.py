@@ -60,7 +60,10 @@ def predict(
     ] = ReadingWay.AUTO,
     save_view: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Draw into DIR, for each picture, what was cut out, seen and answered."),
+        typer.Option(
+            metavar="DIR",
+            help="Draw into DIR, no folder of INPUT, what was cut out, seen and answered in each picture.",
+        ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -79,6 +82,10 @@ def predict(
     """
     if "" in inputs:  # of a shell variable that is not set; as a path it would be the folder one stands in
         raise typer.BadParameter("an INPUT is empty; name a picture, a folder or -")
+    if inputs.count(STDIN) > 1:
+        raise typer.BadParameter("- is given twice, and standard input can be read once")
+    if save_view is not None:
+        _refuse_among(inputs, save_view, recursive)
     from fmnist_edge_runtime.classifier import Classifier
 
     failures = 0
@@ -96,6 +103,23 @@ def predict(
                 advance(said.pictures)
     if failures:
         raise typer.Exit(FAILED)
+
+
+def _refuse_among(inputs: list[str], views: Path, recursive: bool) -> None:
+    """Refuse to draw into a folder of pictures: the next call would take the drawings for pictures."""
+    for given in inputs:
+        folder = Path(given)
+        if given != STDIN and folder.is_dir() and _holds(_real(given), _real(views), recursive):
+            reason = f"{printable(str(views))} is in {printable(given)}, where its drawings would be read as pictures"
+            raise typer.BadParameter(f"{reason}; name another folder", param_hint="--save-view")
+
+
+def _real(path: str | Path) -> Path:
+    return Path(os.path.realpath(path))  # pathlib's own way fails where a link leads to itself
+
+
+def _holds(folder: Path, other: Path, recursive: bool) -> bool:
+    return folder == other or (recursive and folder in other.parents)
 
 
 class _Asked(NamedTuple):
@@ -168,7 +192,15 @@ def _pictures_in(folder: str, recursive: bool) -> Iterator[str]:
         for entry in sorted(entries, key=lambda entry: entry.name):
             path = os.path.join(folder, entry.name)  # noqa: PTH118
             suffix = os.path.splitext(entry.name)[1]  # noqa: PTH122
-            if suffix.lower() in SUFFIXES and entry.is_file():
+            if suffix.lower() in SUFFIXES and _is_picture(entry):
                 yield path
             elif recursive and entry.is_dir(follow_symlinks=False):
                 yield from _pictures_in(path, recursive)
+
+
+def _is_picture(entry: "os.DirEntry[str]") -> bool:
+    """Tell whether an entry is a file, or a link to what cannot be found: a picture that somebody misses."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))  # noqa: PTH110
+    except OSError:  # a link that leads to itself
+        return True

@@ -13,13 +13,18 @@ from fmnist_edge.cli.console import INTERRUPTED, Quiet, complain, one_line_error
 @one_line_errors
 def train(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="edge, edge_large, teacher_9, teacher_11, teacher_15, cnn, cnn_bn.")
+        str,
+        typer.Argument(
+            metavar="MODEL", help="edge, edge_first, edge_large, teacher_9, teacher_11, teacher_15, cnn, cnn_bn."
+        ),
     ],
     epochs: Annotated[int | None, typer.Option(min=1, metavar="N", help="[default: the recipe's]")] = None,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="The same seed repeats a run.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="The same seed repeats a run. [default: the recipe's]")
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model's folder is made.")] = Path("runs"),
     teachers: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where the exported models are from which MODEL learns.")
+        Path, typer.Option(metavar="DIR", help="Where the models are from which MODEL learns, or as which it begins.")
     ] = Path("artifacts"),
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Where Fashion-MNIST is.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last complete epoch.")] = False,
@@ -44,27 +49,36 @@ def train(
         from fmnist_edge_export.finish import finish
         from fmnist_edge_export.progress import Epoch, Run
         from fmnist_edge_export.recipes import recipe_for
-        from fmnist_edge_export.record import save_model
+        from fmnist_edge_export.record import load_model, save_model
         from fmnist_edge_export.train import split
         from fmnist_edge_export.train import train as train_network
 
     recipe = recipe_for(model)
     if epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=epochs)
+    if seed is not None:
+        recipe = dataclasses.replace(recipe, seed=seed)
     if show_recipe:
         for name, value in dataclasses.asdict(recipe).items():
-            show(f"{name:20} {', '.join(value) or '-' if isinstance(value, tuple) else value}")
+            words = ", ".join(value) if isinstance(value, tuple) else str(value)
+            show(f"{name:20} {words or '-'}")
         return
     folder = out / model
     checkpoint = folder / "checkpoint.safetensors"
     if checkpoint.exists() and not resume:
         raise ModelError(f"{checkpoint}: an unfinished run; go on with --resume, remove it, or name another --out")
     learned_from = [Classifier(teachers / name / f"{name}.int8.onnx") for name in recipe.teachers]
+    digests = {
+        name: teacher.contract.weights_sha256 for name, teacher in zip(recipe.teachers, learned_from, strict=True)
+    }
+    beginning = None
+    if recipe.begins_as:
+        first, record = load_model(teachers / recipe.begins_as / f"{recipe.begins_as}.safetensors")
+        beginning, digests[recipe.begins_as] = first.state_dict(), record.weights_sha256
     test = load("test", data)
     parts = split(load("train", data), test, recipe)
     watched = "validation" if recipe.validation else "test"
-    digests = [teacher.contract.weights_sha256 for teacher in learned_from]
-    run = Run(model, recipe, seed, dict(zip(recipe.teachers, digests, strict=True)))
+    run = Run(model, recipe, digests)
 
     def report(epoch: Epoch) -> None:
         say(
@@ -81,6 +95,7 @@ def train(
                 parts,
                 checkpoint,
                 teachers=[teacher.scores for teacher in learned_from],
+                beginning=beginning,
                 resume=resume,
                 on_batch=bars.on_batch,
                 on_epoch=report,

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import logging
+import operator
 import os
 import sys
 import threading
@@ -71,10 +72,14 @@ class Classifier:
             ValueError: of another number of threads.
             ModelError: missing, damaged, not one of ours, or onnxruntime cannot run it.
         """
-        if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        try:
+            count = operator.index(threads)  # numpy's whole numbers too, which onnxruntime does not take
+        except TypeError:
+            count = 0
+        if not 1 <= count <= MOST_THREADS:
             raise ValueError(f"threads={threads!r}: a whole number from 1 to {MOST_THREADS:,} is needed")
         given = bundled_model() if model is None else model
-        self._threads = threads
+        self._threads = count
         self._file = modelfile.read(given if isinstance(given, bytes) else Path(given))
         self._load()
 

@@ -71,6 +71,45 @@ def test_views_that_cannot_be_saved_are_a_wrong_call(run, root):
     assert b"cannot be made" in done.stderr
 
 
+def test_so_is_a_folder_for_views_that_leads_to_itself(run, root, tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    done = run("predict", root / PICTURES, "--save-view", tmp_path / "loop")
+    assert done.returncode == 2
+    assert b"cannot be made" in done.stderr
+
+
+@pytest.mark.parametrize(("more", "views"), [([], "."), (["-r"], "."), (["-r"], "views/today")])
+def test_views_among_the_pictures_are_refused_for_they_would_be_read_as_such(run, tmp_path, more, views):
+    done = run("predict", *more, tmp_path, "--save-view", views, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "where its drawings would be read as pictures; name another folder" in done.stderr.decode()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_views_below_the_pictures_are_not_among_them_unless_asked_to_look_there(run, root, tmp_path):
+    (tmp_path / "bag.png").write_bytes((root / PICTURES / "bag.png").read_bytes())
+    for _ in range(2):
+        done = run("predict", tmp_path, "--save-view", tmp_path / "views")
+        assert (done.returncode, done.stdout.count(b"\n")) == (0, 1)
+    assert [path.name for path in (tmp_path / "views").iterdir()] == ["0001-bag.png"]
+
+
+def test_standard_input_is_read_once(run):
+    done = run("predict", "-", "-", stdin=b"")
+    assert done.returncode == 2
+    assert b"- is given twice" in done.stderr
+
+
+def test_a_link_in_a_folder_to_what_is_gone_is_reported(run, root, tmp_path):
+    (tmp_path / "bag.png").write_bytes((root / PICTURES / "bag.png").read_bytes())
+    (tmp_path / "gone.png").symlink_to(tmp_path / "away.png")
+    (tmp_path / "a-loop.png").symlink_to(tmp_path / "a-loop.png")
+    done = run("predict", tmp_path, "--jsonl")
+    assert done.returncode == 1
+    said = {Path(record["path"]).name: record["status"] for record in records(done)}
+    assert said == {"a-loop.png": "error", "bag.png": "ok", "gone.png": "error"}
+
+
 def test_standard_input_is_a_picture_too(run, root):
     done = run("predict", "-", "--jsonl", stdin=(root / PICTURES / "sandal.png").read_bytes())
     assert [(record["path"], record["label"]) for record in records(done)] == [("-", "Sandal")]

@@ -77,10 +77,11 @@ def test_a_model_that_the_kit_does_not_train_is_refused(train):
 
 @pytest.fixture
 def teachers(root, tmp_path):
-    """A folder with an exported file in the place of each teacher of edge."""
+    """A folder with an exported file in the place of each teacher of edge, and with the weights that edge begins as."""
     for name in RECIPES["edge"].teachers:
         (tmp_path / "teachers" / name).mkdir(parents=True)
         shutil.copy(root / "artifacts/edge/edge.int8.onnx", tmp_path / "teachers" / name / f"{name}.int8.onnx")
+    shutil.copytree(root / "artifacts" / RECIPES["edge"].begins_as, tmp_path / "teachers" / RECIPES["edge"].begins_as)
     return tmp_path / "teachers"
 
 
@@ -92,7 +93,8 @@ def test_edge_learns_from_its_teachers_and_its_record_names_them(train, teachers
         "asking the teachers about view 1 of 32",
     ]
     record = json.loads((tmp_path / "edge" / "edge.json").read_text())
-    assert set(record["teachers"]) == set(RECIPES["edge"].teachers)
+    assert set(record["teachers"]) == {*RECIPES["edge"].teachers, "edge_first"}
+    assert record["seed"] == RECIPES["edge"].seed
     assert all(len(digest) == 64 for digest in record["teachers"].values())
 
 
@@ -100,6 +102,13 @@ def test_a_teacher_that_is_not_there_is_named(train, tmp_path):
     done = train("edge", "--teachers", tmp_path)
     assert done.returncode == 2
     assert "teacher_9.int8.onnx" in done.stderr.decode()
+
+
+def test_so_are_weights_to_begin_with(train, teachers):
+    shutil.rmtree(teachers / "edge_first")
+    done = train("edge", "--teachers", teachers)
+    assert done.returncode == 2
+    assert "edge_first.safetensors: no such file" in done.stderr.decode()
 
 
 def test_the_recipe_is_shown_and_nothing_is_trained(train, tmp_path):

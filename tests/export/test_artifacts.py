@@ -10,23 +10,36 @@ from fmnist_edge_export.record import load_model
 from fmnist_edge_export.verify import verify
 from fmnist_edge_runtime.classifier import Classifier
 
+TRAINED = ["edge", "edge_first", "edge_large", "teacher_9", "teacher_11", "teacher_15"]
+
 
 def record(root, name):
     return json.loads((root / "artifacts" / name / f"{name}.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["edge", "edge_large", "teacher_9", "teacher_11", "teacher_15"])
+@pytest.mark.parametrize("name", TRAINED)
 def test_a_shipped_model_was_made_by_the_kits_recipe(root, name):
     said = record(root, name)["recipe"]  # what a recipe did not know of when it was recorded has its default
     assert Recipe(**said | {"teachers": tuple(said["teachers"])}) == RECIPES[name]
 
 
-@pytest.mark.parametrize("name", ["edge", "edge_large"])
+@pytest.mark.parametrize("name", ["edge", "edge_first", "edge_large"])
+def test_a_record_says_what_chose_among_the_candidates(root, name):
+    assert RECIPES[name].chosen in record(root, name)["notes"]
+
+
+@pytest.mark.parametrize("name", ["edge", "edge_first", "edge_large"])
 def test_a_student_names_the_teachers_that_are_committed(root, name):
-    teachers = record(root, name)["teachers"]
-    assert teachers.keys() == set(RECIPES[name].teachers)
-    for teacher, digest in teachers.items():
-        assert Classifier(root / "artifacts" / teacher / f"{teacher}.int8.onnx").contract.weights_sha256 == digest
+    named = record(root, name)["teachers"]
+    for teacher in RECIPES[name].teachers:
+        file = root / "artifacts" / teacher / f"{teacher}.int8.onnx"
+        assert Classifier(file).contract.weights_sha256 == named.pop(teacher)
+    assert named.keys() == set(filter(None, [RECIPES[name].begins_as]))
+
+
+def test_edge_names_the_committed_weights_that_it_began_as(root):
+    weights = root / "artifacts/edge_first/edge_first.safetensors"
+    assert record(root, "edge")["teachers"]["edge_first"] == load_model(weights)[1].weights_sha256
 
 
 def test_the_edge_folder_is_whole_and_answers_here_as_where_it_was_made(root):
@@ -63,7 +76,7 @@ def test_the_notebooks_nets_learned_what_the_notebook_says(root, name, least, mo
     assert said["recipe"]["learning_rate"] == 1e-3
 
 
-@pytest.mark.parametrize("name", ["cnn", "cnn_bn", "edge", "edge_large", "teacher_9", "teacher_11", "teacher_15"])
+@pytest.mark.parametrize("name", ["cnn", "cnn_bn", *TRAINED])
 def test_weights_record_and_card_belong_together(root, name):
     _, loaded = load_model(root / "artifacts" / name / f"{name}.safetensors")
     card = (root / "artifacts" / name / "README.md").read_text()
@@ -79,7 +92,7 @@ def test_a_large_or_small_student_is_shipped_whole_and_proven(root, name):
     assert all(check["ok"] for form in forms.values() for check in form["checks"])
 
 
-@pytest.mark.parametrize("name", ["edge", "edge_large", "teacher_9", "teacher_11", "teacher_15"])
+@pytest.mark.parametrize("name", TRAINED)
 def test_no_choice_was_made_by_the_test_images(root, name):
     said = record(root, name)
     assert said["recipe"]["validation"] == 5000

@@ -3,6 +3,7 @@ import pytest
 
 from fmnist_edge_export.calibration import (
     calibration_error,
+    confidence_bins,
     fit_temperature,
     fit_threshold,
     negative_log_likelihood,
@@ -42,6 +43,14 @@ def test_calibration_error_by_hand():
     chances = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
     labels = np.array([0, 1, 1, 1])  # right half of the time at 0.9, always at 0.6
     assert calibration_error(chances, labels) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
+
+
+def test_bins_hold_what_they_should_and_the_surest_is_in_the_last():
+    chances = np.array([[1.0, 0.0], [0.49, 0.51], [0.5, 0.5], [np.nan, np.nan]])
+    counts, confidence, accuracy = confidence_bins(chances, np.array([0, 0, 0, 1]))
+    assert counts.tolist() == [1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1]
+    assert (confidence[14], accuracy[14], confidence[1], accuracy[1]) == (1, 1, 0, 0)
+    assert (confidence[7], accuracy[7]) == (pytest.approx(0.505), 0.5)
 
 
 def test_the_threshold_keeps_99_in_100():

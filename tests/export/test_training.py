@@ -26,9 +26,9 @@ def parts(sample):
 
 
 def test_the_same_seed_gives_the_same_weights(parts, tmp_path):
-    one, curve = train(Run("edge", TINY, 3), parts, tmp_path / "one")
-    two, again = train(Run("edge", TINY, 3), parts, tmp_path / "two")
-    other, _ = train(Run("edge", TINY, 4), parts, tmp_path / "three")
+    one, curve = train(Run("edge", replace(TINY, seed=3)), parts, tmp_path / "one")
+    two, again = train(Run("edge", replace(TINY, seed=3)), parts, tmp_path / "two")
+    other, _ = train(Run("edge", replace(TINY, seed=4)), parts, tmp_path / "three")
     assert weights_of(one) == weights_of(two)
     assert curve == again
     assert weights_of(one) != weights_of(other)
@@ -36,9 +36,40 @@ def test_the_same_seed_gives_the_same_weights(parts, tmp_path):
 
 def test_training_learns(parts, tmp_path):
     recipe = replace(TINY, epochs=12, shift=0, erase=0.0, average_decay=0.0, skip=0.0)
-    _, curve = train(Run("edge", recipe, 0), parts, tmp_path / "checkpoint")
+    _, curve = train(Run("edge", recipe), parts, tmp_path / "checkpoint")
     assert curve[-1].loss < 0.7 * curve[0].loss
     assert curve[-1].train_accuracy > 0.6
+
+
+def test_a_run_begins_with_the_weights_it_is_given(parts, tmp_path):
+    torch.manual_seed(5)
+    beginning = build("edge").state_dict()
+    still = replace(TINY, epochs=1, learning_rate=0.0, muon_rate=0.0, average_decay=0.0)
+    run = Run("edge", replace(still, begins_as="another"))
+    kept, _ = train(run, parts, tmp_path / "kept", beginning=beginning)
+    other, _ = train(Run("edge", still), parts, tmp_path / "other")
+    for name, value in beginning.items():
+        if "running" not in name and "num_batches" not in name:
+            assert torch.equal(kept.state_dict()[name], value), name
+    assert not torch.equal(other.state_dict()["stem.conv.weight"], beginning["stem.conv.weight"])
+
+
+def test_weights_of_another_shape_are_no_beginning(parts, tmp_path):
+    run = Run("edge", replace(TINY, begins_as="edge_large"))
+    with pytest.raises(ModelError, match="edge_large: its weights do not fit edge"):
+        train(run, parts, tmp_path / "one", beginning=build("edge_large").state_dict())
+
+
+def test_a_recipe_that_begins_as_a_model_needs_its_weights_and_no_other_does(parts, tmp_path):
+    with pytest.raises(ValueError, match="weights to begin with are needed"):
+        train(Run("edge", replace(TINY, begins_as="edge_first")), parts, tmp_path / "one")
+    with pytest.raises(ValueError, match="weights to begin with are needed"):
+        train(Run("edge", TINY), parts, tmp_path / "two", beginning=build("edge").state_dict())
+
+
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.begins_as])
+def test_a_model_begins_as_one_of_its_own_shape(name):
+    build(name).load_state_dict(build(RECIPES[name].begins_as).state_dict())
 
 
 def stop_in(epoch):
@@ -54,7 +85,7 @@ STRANGE = replace(TINY, photo_like=0.5, strangers=16, strangers_per_batch=8)
 
 @pytest.mark.parametrize("recipe", [TINY, STRANGE], ids=["plain", "with strangers"])
 def test_a_resumed_run_ends_as_if_it_had_not_stopped(parts, tmp_path, recipe):
-    run = Run("edge", recipe, 0)
+    run = Run("edge", recipe)
     whole, curve = train(run, parts, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(run, parts, tmp_path / "cut", on_batch=stop_in(3))
@@ -78,7 +109,7 @@ class Teacher:
 
 
 def test_teachers_are_asked_once_about_each_view_also_by_a_resumed_run(parts, tmp_path):
-    run, teacher = Run("edge", DISTILLED, 0), Teacher()
+    run, teacher = Run("edge", DISTILLED), Teacher()
     whole, _ = train(run, parts, tmp_path / "whole", teachers=[teacher])
     assert teacher.asked == 2 * len(parts.learn)
     with pytest.raises(KeyboardInterrupt):
@@ -89,7 +120,7 @@ def test_teachers_are_asked_once_about_each_view_also_by_a_resumed_run(parts, tm
 
 
 def test_what_the_teachers_say_matters(parts, tmp_path):
-    run = Run("edge", replace(DISTILLED, epochs=1), 0)
+    run = Run("edge", replace(DISTILLED, epochs=1))
     alone, _ = train(run, parts, tmp_path / "alone")
     taught, _ = train(run, parts, tmp_path / "taught", teachers=[Teacher()])
     assert weights_of(alone) != weights_of(taught)
@@ -97,15 +128,15 @@ def test_what_the_teachers_say_matters(parts, tmp_path):
 
 def test_a_view_is_the_same_whenever_it_is_asked_for(parts):
     images, _ = to_tensors(parts.learn)
-    run = Run("edge", DISTILLED, 0)
-    first, second = augmented_view(images, 0, run), augmented_view(images, 1, run)
+    run = Run("edge", DISTILLED)
+    first, second = augmented_view(images, 0, run.recipe), augmented_view(images, 1, run.recipe)
     assert first.dtype == torch.uint8
-    assert torch.equal(first, augmented_view(images, 0, run))
+    assert torch.equal(first, augmented_view(images, 0, run.recipe))
     assert not torch.equal(first, second)
 
 
 def test_an_interruption_leaves_the_last_complete_epoch(parts, tmp_path):
-    run, checkpoint = Run("edge", TINY, 0), tmp_path / "checkpoint.safetensors"
+    run, checkpoint = Run("edge", TINY), tmp_path / "checkpoint.safetensors"
     with pytest.raises(KeyboardInterrupt):
         train(run, parts, checkpoint, on_batch=stop_in(1))
     assert not checkpoint.exists()
@@ -119,33 +150,41 @@ def test_an_interruption_leaves_the_last_complete_epoch(parts, tmp_path):
 
 def test_resuming_another_run_is_refused_with_what_differs(parts, tmp_path):
     checkpoint = tmp_path / "checkpoint"
-    train(Run("edge", replace(TINY, epochs=1), 0), parts, checkpoint)
+    train(Run("edge", replace(TINY, epochs=1)), parts, checkpoint)
     with pytest.raises(ModelError, match="epochs 1 there, 3 here"):
-        train(Run("edge", TINY, 0), parts, checkpoint, resume=True)
+        train(Run("edge", TINY), parts, checkpoint, resume=True)
     with pytest.raises(ModelError, match="seed 0 there, 1 here"):
-        train(Run("edge", replace(TINY, epochs=1), 1), parts, checkpoint, resume=True)
+        train(Run("edge", replace(TINY, epochs=1, seed=1)), parts, checkpoint, resume=True)
+
+
+def test_so_is_one_that_learned_from_other_weights(parts, tmp_path):
+    recipe, checkpoint = replace(TINY, epochs=1, begins_as="first"), tmp_path / "checkpoint"
+    beginning = build("edge").state_dict()
+    train(Run("edge", recipe, {"first": "0" * 64}), parts, checkpoint, beginning=beginning)
+    with pytest.raises(ModelError, match="weights of first 00000000 there, 11111111 here"):
+        train(Run("edge", recipe, {"first": "1" * 64}), parts, checkpoint, beginning=beginning, resume=True)
 
 
 def test_a_checkpoint_of_another_network_is_refused(parts, tmp_path, monkeypatch):
     checkpoint = tmp_path / "checkpoint"
-    train(Run("edge", TINY, 0), parts, checkpoint)
+    train(Run("edge", TINY), parts, checkpoint)
     monkeypatch.setitem(ARCHITECTURES, "edge", ARCHITECTURES["cnn"])
     with pytest.raises(ModelError, match="of another network") as caught:
-        train(Run("edge", TINY, 0), parts, checkpoint, resume=True)
+        train(Run("edge", TINY), parts, checkpoint, resume=True)
     assert "\n" not in str(caught.value)
 
 
 def test_a_damaged_checkpoint_is_refused(parts, tmp_path):
     checkpoint = tmp_path / "checkpoint"
     with pytest.raises(ModelError, match="no checkpoint to resume from"):
-        train(Run("edge", TINY, 0), parts, checkpoint, resume=True)
+        train(Run("edge", TINY), parts, checkpoint, resume=True)
     checkpoint.write_bytes(b"not a checkpoint")
     with pytest.raises(ModelError, match="damaged checkpoint"):
-        train(Run("edge", TINY, 0), parts, checkpoint, resume=True)
+        train(Run("edge", TINY), parts, checkpoint, resume=True)
 
 
 def test_a_failed_save_keeps_the_checkpoint_before(parts, tmp_path, monkeypatch):
-    run, checkpoint = Run("edge", replace(TINY, epochs=1), 0), tmp_path / "checkpoint"
+    run, checkpoint = Run("edge", replace(TINY, epochs=1)), tmp_path / "checkpoint"
     train(run, parts, checkpoint)
     before = checkpoint.read_bytes()
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
@@ -214,7 +253,7 @@ def test_strangers_teach_doubt(parts, tmp_path):
     pictures = torch.from_numpy(strangers(parts.learn.images, 16, 0)).unsqueeze(1).float() / 255
 
     def confidence(recipe, name):
-        module, _ = train(Run("edge", recipe, 0), parts, tmp_path / name)
+        module, _ = train(Run("edge", recipe), parts, tmp_path / name)
         return float(module(pictures).detach().softmax(1).amax(1).mean())
 
     taught = confidence(recipe, "taught")
@@ -228,9 +267,9 @@ def test_some_images_are_made_photo_like_after_the_teachers_saw_them(parts):
         asked.append(images.copy())
         return np.zeros((len(images), 10), np.float32), None
 
-    run = Run("edge", replace(DISTILLED, photo_like=0.5), 0)
+    run = Run("edge", replace(DISTILLED, photo_like=0.5))
     images, labels = to_tensors(parts.learn)
-    lesson = prepare(1, images, labels, run, new_state(build("edge"), run.recipe, len(images)), [teacher])
-    plain = augmented_view(images, 0, run)
+    lesson = prepare(1, images, labels, run.recipe, new_state(build("edge"), run.recipe, len(images)), [teacher])
+    plain = augmented_view(images, 0, run.recipe)
     assert np.array_equal(asked[0], plain[:, 0].numpy())
     assert 0.35 < (lesson.images != plain).flatten(1).any(1).float().mean() < 0.65

@@ -162,10 +162,15 @@ def test_a_with_block_closes(sample):
         classifier.predict(sample.images[0])
 
 
-@pytest.mark.parametrize("threads", [0, -1, 1025, 10**11, 1.5, "2"])
+@pytest.mark.parametrize("threads", [0, -1, 1025, 10**11, 1.5, "2", np.int64(0), np.float64(1)])
 def test_threads_are_a_whole_number_that_can_be_started(threads):
     with pytest.raises(ValueError, match=r"threads=.*: a whole number from 1 to 1,024 is needed"):
         Classifier(threads=threads)
+
+
+def test_threads_may_be_a_number_of_numpys(sample):
+    with Classifier(threads=np.int64(2)) as classifier:
+        assert classifier.predict(sample.images[0]).label == "Ankle boot"
 
 
 def test_a_name_for_people(classifier):

@@ -13,27 +13,41 @@ def onnx_contract(core: ModelProto, height: int, width: int, temperature: float)
     """Put the contract around a core, float or quantised.
 
     Where the core begins by quantising ``pixels`` (scale 1/255, zero point 0), the raw pixels are that node's result
-    already and take its place. Otherwise they are cast and divided by 255.
+    already and take its place. Otherwise they are cast and divided by 255. A core that takes ``[N, C, H, W / C]`` is
+    given each C columns of an image as channels.
     """
-    constants: Constants = {"channel_axis": np.array([1], np.int64)}
+    channels = core.graph.input[0].type.tensor_type.shape.dim[1].dim_value
     first = next(node for node in core.graph.node if PIXELS in node.input)
     if first.op_type == "QuantizeLinear":
-        head = [helper.make_node("Unsqueeze", [INPUT, "channel_axis"], [first.output[0]])]
         core.graph.node.remove(first)
+        head, constants = _arrange(first.output[0], channels, height, width)
     else:
+        head, constants = _arrange("images_nchw", channels, height, width)
         constants["largest_pixel"] = np.array(255, np.float32)
-        head = [
-            helper.make_node("Unsqueeze", [INPUT, "channel_axis"], ["images_nchw"]),
+        head += [
             helper.make_node("Cast", ["images_nchw"], ["images_float"], to=TensorProto.FLOAT),
             helper.make_node("Div", ["images_float", "largest_pixel"], [PIXELS]),
         ]
     return _assemble(head, core, constants, height, width, temperature)
 
 
+def _arrange(name: str, channels: int, height: int, width: int) -> tuple[list[NodeProto], Constants]:
+    """Return the nodes, and their constants, that make uint8 ``[N, C, H, W / C]`` of that name of the input."""
+    if channels == 1:
+        return [helper.make_node("Unsqueeze", [INPUT, "channel_axis"], [name])], {
+            "channel_axis": np.array([1], np.int64)
+        }
+    grouped = [
+        helper.make_node("Reshape", [INPUT, "grouped_shape"], ["grouped"]),
+        helper.make_node("Transpose", ["grouped"], [name], perm=[0, 3, 1, 2]),
+    ]
+    return grouped, {"grouped_shape": np.array([0, height, width // channels, channels], np.int64)}
+
+
 def _assemble(
     head: list[NodeProto],
     core: ModelProto,
-    constants: dict[str, np.ndarray],
+    constants: Constants,
     height: int,
     width: int,
     temperature: float,

@@ -1,8 +1,9 @@
-"""A first convolution and the pooling after it as one convolution with stride 2: the same numbers, sooner.
+"""A first convolution and the pooling after it as one convolution of larger steps: the same numbers, sooner.
 
 The largest of four neighbours that a 3x3 kernel gives is the largest of what four 4x4 kernels give at every second
 place: the 3x3 kernel in each corner, zeros elsewhere. With one channel to read, onnxruntime's integer convolution
-spends its time on gathering the pixels of each place, and of those a quarter is left.
+spends its time on gathering the pixels of each place. So four columns are read as four channels: a place then stands
+for two pooled ones, and an eighth of the places is left.
 """
 
 import copy
@@ -11,36 +12,51 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 _CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
+_COLUMNS = 4  # that are read as channels
+_PLACES = _COLUMNS // 2  # pooled places that one place of the convolution stands for
 
 
 def pool_in_first_layer(core: ModelProto) -> tuple[ModelProto, dict[str, str]]:
     """Return ``core`` so rewritten, and for each new value in it the value whose range it has.
 
-    Only where it begins with a 3x3 convolution of one channel, ReLU and 2x2 pooling; else it is returned as it is.
+    It takes ``pixels`` as ``[N, 4, H, W / 4]``. Only where ``core`` begins with a 3x3 convolution of one channel, ReLU
+    and 2x2 pooling, and the columns come in fours and the rows in twos; else it is returned as it is.
     """
     graph = core.graph
     height, width = (dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim[2:])
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    if height % 2 or width % 2 or not _begins_so(graph, weights):
+    if height % 2 or width % _COLUMNS or not _begins_so(graph, weights):
         return core, {}
     conv, relu, pool = graph.node[:3]
     kernel, bias = weights[conv.input[1]], weights[conv.input[2]]
-    corners = np.zeros((4, len(kernel), 1, 4, 4), np.float32)
-    for corner, (down, across) in zip(corners, _CORNERS, strict=True):
-        corner[:, :, down : down + 3, across : across + 3] = kernel
     new = {
-        f"{conv.name}_corners": corners.reshape(-1, 1, 4, 4),
-        f"{conv.name}_biases": np.tile(bias, 4),
-        f"{pool.name}_shape_apart": np.array([0, height // 2 * width // 2, 4, len(kernel)]),
-        f"{pool.name}_shape_together": np.array([0, height // 2, width // 2, len(kernel)]),
+        f"{conv.name}_corners": _corners(kernel),
+        f"{conv.name}_biases": np.tile(bias, _PLACES * len(_CORNERS)),
+        f"{pool.name}_shape": np.array([0, height // 2, width // 2 * len(_CORNERS), len(kernel)], np.int64),
     }
-    rewritten = copy.deepcopy(core)
     nodes = _nodes(conv, relu, pool, list(new))
     kept = [tensor for tensor in graph.initializer if tensor.name not in conv.input]
+    rewritten = copy.deepcopy(core)
     del rewritten.graph.node[:], rewritten.graph.initializer[:], rewritten.graph.value_info[:]
     rewritten.graph.node.extend([*nodes, *graph.node[3:]])
     rewritten.graph.initializer.extend([*kept, *(numpy_helper.from_array(value, name) for name, value in new.items())])
+    columns, rows, groups = rewritten.graph.input[0].type.tensor_type.shape.dim[1:]
+    columns.dim_value, rows.dim_value, groups.dim_value = _COLUMNS, height, width // _COLUMNS
     return rewritten, {node.output[0]: relu.output[0] for node in nodes[2:-1]}
+
+
+def _corners(kernel: np.ndarray) -> np.ndarray:
+    """Return float32 ``[places * corners * channels, columns, 4, 3]`` for a kernel ``[channels, 1, 3, 3]``.
+
+    The window of a place is three groups of columns wide, of which the middle one is its own.
+    """
+    corners = np.zeros((_PLACES, len(_CORNERS), len(kernel), 4, 3 * _COLUMNS), np.float32)
+    for place in range(_PLACES):
+        for corner, (down, across) in enumerate(_CORNERS):
+            left = _COLUMNS + 2 * place - 1 + across
+            corners[place, corner, :, down : down + 3, left : left + 3] = kernel[:, 0]
+    grouped = corners.reshape(-1, 4, 3, _COLUMNS)  # output, row, group, column
+    return np.ascontiguousarray(grouped.transpose(0, 3, 1, 2))
 
 
 def _begins_so(graph: GraphProto, weights: dict[str, np.ndarray]) -> bool:
@@ -49,10 +65,10 @@ def _begins_so(graph: GraphProto, weights: dict[str, np.ndarray]) -> bool:
         return False
     conv, relu, pool = first
     read = [name for node in graph.node for name in node.input]
-    once = [*conv.input[1:], conv.output[0], relu.output[0]]  # nobody else needs what will be gone
+    once = [*conv.input, conv.output[0], relu.output[0]]  # nobody else needs what will be gone, or of another shape
     return (
         (relu.input[0], pool.input[0]) == (conv.output[0], relu.output[0])
-        and [read.count(name) for name in once] == [1, 1, 1, 1]
+        and [read.count(name) for name in once] == [1] * 5
         and all(name in weights for name in conv.input[1:])
         and weights[conv.input[1]].shape[1:] == (1, 3, 3)
         and _window(conv) == ([1, 1], [1, 1, 1, 1], [1, 1])
@@ -81,19 +97,14 @@ def _nodes(conv: NodeProto, relu: NodeProto, pool: NodeProto, names: list[str]) 
     The four corners' values lie beside each other where channels come last, which is how onnxruntime keeps them: there
     the transpositions cost nothing.
     """
-    corners, biases, apart, together = names
-    make, value = helper.make_node, pool.output[0]
-    steps = [f"{value}_{step}" for step in ("last", "apart", "first", "largest", "largest_last", "together")]
-    last, separate, first, largest, largest_last, whole = steps
-    read = [conv.input[0], corners, biases]
+    corners, biases, shape = names
+    make, read = helper.make_node, [conv.input[0], corners, biases]
+    last, apart, first = f"{pool.name}_last", f"{pool.name}_apart", f"{pool.name}_first"
     return [
-        make("Conv", read, conv.output, conv.name, kernel_shape=[4, 4], strides=[2, 2], pads=[1, 1, 1, 1]),
+        make("Conv", read, conv.output, conv.name, kernel_shape=[4, 3], strides=[2, 1], pads=[1, 1, 1, 1]),
         make("Relu", relu.input, relu.output, relu.name),
         make("Transpose", relu.output, [last], last, perm=[0, 2, 3, 1]),
-        make("Reshape", [last, apart], [separate], separate),
-        make("Transpose", [separate], [first], first, perm=[0, 3, 1, 2]),
-        make("MaxPool", [first], [largest], largest, kernel_shape=[1, 4], strides=[1, 4]),
-        make("Transpose", [largest], [largest_last], largest_last, perm=[0, 2, 3, 1]),
-        make("Reshape", [largest_last, together], [whole], whole),
-        make("Transpose", [whole], [value], pool.name, perm=[0, 3, 1, 2]),
+        make("Reshape", [last, shape], [apart], apart),
+        make("Transpose", [apart], [first], first, perm=[0, 3, 1, 2]),
+        make("MaxPool", [first], pool.output, pool.name, kernel_shape=[1, 4], strides=[1, 4]),
     ]

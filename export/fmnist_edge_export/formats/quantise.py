@@ -7,6 +7,7 @@ import contextlib
 import copy
 import io
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,21 +69,28 @@ def calibrate(core: ModelProto, images: Images) -> Ranges:
 
 
 def quantise(core: ModelProto, ranges: Ranges) -> ModelProto:
-    """Return ``core`` with integer convolutions and matrix products, but for the last layer.
-
-    The last layer decides and costs next to nothing, so it stays float.
+    """Return ``core`` in integers, its first layer and the pooling after it as one where they can be.
 
     Raises:
         ModelError: the ranges are those of another network.
     """
+    _check(ranges, core)
+    pooled, ranged_as = pool_in_first_layer(core)
+    ranges = ranges | {name: ranges[other] for name, other in ranged_as.items()}
+    return quantise_as_it_is(pooled, ranges, ["Transpose", "Reshape"] if ranged_as else [])
+
+
+def quantise_as_it_is(core: ModelProto, ranges: Ranges, also: Sequence[str] = ()) -> ModelProto:
+    """Return ``core`` with integer convolutions and matrix products, but for the last layer.
+
+    The last layer decides and costs next to nothing, so it stays float. ``also`` are operators that only move values,
+    to be done on integers.
+
+    Raises:
+        ModelError: the ranges are those of another network.
+    """
+    _check(ranges, core)
     ranges = {**ranges, PIXELS: (0.0, 1.0)}  # scale 1/255, zero point 0: the raw pixels, whatever the images showed
-    missing = sorted({name for node in core.graph.node for name in node.output} - set(ranges) - {LOGITS})
-    if missing:
-        raise ModelError(
-            f"no calibration range for {missing[0]}; the ranges kept with the weights are another network's"
-        )
-    core, ranged_as = pool_in_first_layer(core)
-    ranges |= {name: ranges[other] for name, other in ranged_as.items()}
     data = {
         name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
         for name, (low, high) in ranges.items()
@@ -97,7 +105,7 @@ def quantise(core: ModelProto, ranges: Ranges) -> ModelProto:
         tensors_range=TensorsData(CalibrationMethod.MinMax, data),
         nodes_to_quantize=[],
         nodes_to_exclude=[core.graph.node[-1].name],
-        op_types_to_quantize=_INTEGER_OPERATORS + (["Transpose", "Reshape"] if ranged_as else []),
+        op_types_to_quantize=[*_INTEGER_OPERATORS, *also],
         extra_options={},
     )
     quantizer.quantize_model()
@@ -105,3 +113,11 @@ def quantise(core: ModelProto, ranges: Ranges) -> ModelProto:
     quantised: ModelProto = quantizer.model.model
     del quantised.graph.value_info[:]
     return quantised
+
+
+def _check(ranges: Ranges, core: ModelProto) -> None:
+    missing = sorted({name for node in core.graph.node for name in node.output} - set(ranges) - {LOGITS})
+    if missing:
+        raise ModelError(
+            f"no calibration range for {missing[0]}; the ranges kept with the weights are another network's"
+        )

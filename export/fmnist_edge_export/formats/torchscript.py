@@ -50,7 +50,11 @@ def load(content: bytes) -> Callable[[Images], tuple[Floats, Floats]]:
     """Return a function that runs a checked TorchScript file: uint8 ``[N, H, W]`` to logits and probabilities."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=Warning)
-        module = torch.jit.load(io.BytesIO(content), map_location="cpu")
+        return run_by(torch.jit.load(io.BytesIO(content), map_location="cpu"))
+
+
+def run_by(module: nn.Module) -> Callable[[Images], tuple[Floats, Floats]]:
+    """Return a function that runs a module of the contract's signature on arrays."""
 
     def run(images: Images) -> tuple[Floats, Floats]:
         with torch.inference_mode():

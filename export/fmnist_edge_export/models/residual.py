@@ -57,7 +57,6 @@ class ResidualNet(nn.Module):
         self.widen2 = ConvNorm(half, quarter)
         self.blocks2 = nn.Sequential(*(Residual(quarter) for _ in range(blocks[2])))
         self.pool = nn.MaxPool2d(2)
-        self.mean = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(quarter, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,7 +64,7 @@ class ResidualNet(nn.Module):
         x = self.blocks0(self.stem(x).relu())  # [N, full, 28, 28]
         x = self.blocks1(self.widen1(self.pool(x)).relu())  # [N, half, 14, 14]
         x = self.blocks2(self.widen2(self.pool(x)).relu())  # [N, quarter, 7, 7]
-        logits: Tensor = self.head(self.mean(x).flatten(1))
+        logits: Tensor = self.head(x.mean((2, 3)))
         return logits
 
     def channel_groups(self) -> list[tuple[list[ConvNorm], list[nn.Conv2d | nn.Linear]]]:
