@@ -133,7 +133,7 @@ def prepare(
     view = (epoch - 1) % recipe.views if recipe.views else epoch - 1
     seen = augmented_view(images, view, recipe) if recipe.augmented else images
     if teachers and view not in state.soft_labels:
-        log.info("asking the teachers about view %d of %d", view + 1, recipe.views)
+        log.info("asking the teachers about view %d of %d", view + 1, min(recipe.views or recipe.epochs, recipe.epochs))
         state.soft_labels[view] = soft_labels(teachers, seen, recipe.teacher_temperature)
     generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
     order, weights = chosen_images(state.losses, recipe.skip, (epoch - 1) / recipe.epochs, generator)

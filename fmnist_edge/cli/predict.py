@@ -110,8 +110,9 @@ def _refuse_among(inputs: list[str], views: Path, recursive: bool) -> None:
     for given in inputs:
         folder = Path(given)
         if given != STDIN and folder.is_dir() and _holds(_real(given), _real(views), recursive):
-            reason = f"{printable(str(views))} is in {printable(given)}, where its drawings would be read as pictures"
-            raise typer.BadParameter(f"{reason}; name another folder", param_hint="--save-view")
+            where = f'"{printable(str(views))}" is, or is in, the folder "{printable(given)}"'
+            reason = f"{where}, where its drawings would be read as pictures; name another folder"
+            raise typer.BadParameter(reason, param_hint="--save-view")
 
 
 def _real(path: str | Path) -> Path:

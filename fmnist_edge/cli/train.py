@@ -41,15 +41,15 @@ def train(
     fmnist-edge train cnn --out /tmp/runs && fmnist-edge export --checkpoint /tmp/runs/cnn/cnn.safetensors
     """
     from fmnist_edge_export.extras import needs_export_extra
-    from fmnist_edge_runtime.classifier import Classifier
     from fmnist_edge_runtime.errors import ModelError
 
     with needs_export_extra("fmnist-edge train"):
         from fmnist_edge_export.data import load
         from fmnist_edge_export.finish import finish
+        from fmnist_edge_export.origins import find_origins
         from fmnist_edge_export.progress import Epoch, Run
         from fmnist_edge_export.recipes import recipe_for
-        from fmnist_edge_export.record import load_model, save_model
+        from fmnist_edge_export.record import save_model
         from fmnist_edge_export.train import split
         from fmnist_edge_export.train import train as train_network
 
@@ -67,18 +67,11 @@ def train(
     checkpoint = folder / "checkpoint.safetensors"
     if checkpoint.exists() and not resume:
         raise ModelError(f"{checkpoint}: an unfinished run; go on with --resume, remove it, or name another --out")
-    learned_from = [Classifier(teachers / name / f"{name}.int8.onnx") for name in recipe.teachers]
-    digests = {
-        name: teacher.contract.weights_sha256 for name, teacher in zip(recipe.teachers, learned_from, strict=True)
-    }
-    beginning = None
-    if recipe.begins_as:
-        first, record = load_model(teachers / recipe.begins_as / f"{recipe.begins_as}.safetensors")
-        beginning, digests[recipe.begins_as] = first.state_dict(), record.weights_sha256
+    origins = find_origins(model, recipe, teachers)
     test = load("test", data)
     parts = split(load("train", data), test, recipe)
     watched = "validation" if recipe.validation else "test"
-    run = Run(model, recipe, digests)
+    run = Run(model, recipe, origins.digests)
 
     def report(epoch: Epoch) -> None:
         say(
@@ -94,8 +87,8 @@ def train(
                 run,
                 parts,
                 checkpoint,
-                teachers=[teacher.scores for teacher in learned_from],
-                beginning=beginning,
+                teachers=origins.teachers,
+                beginning=origins.beginning,
                 resume=resume,
                 on_batch=bars.on_batch,
                 on_epoch=report,

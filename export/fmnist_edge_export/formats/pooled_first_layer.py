@@ -67,7 +67,7 @@ def _begins_so(graph: GraphProto, weights: dict[str, np.ndarray]) -> bool:
     read = [name for node in graph.node for name in node.input]
     once = [*conv.input, conv.output[0], relu.output[0]]  # nobody else needs what will be gone, or of another shape
     return (
-        (relu.input[0], pool.input[0]) == (conv.output[0], relu.output[0])
+        (relu.input[0], pool.input[0], len(pool.output)) == (conv.output[0], relu.output[0], 1)
         and [read.count(name) for name in once] == [1] * 5
         and all(name in weights for name in conv.input[1:])
         and weights[conv.input[1]].shape[1:] == (1, 3, 3)
