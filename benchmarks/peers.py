@@ -24,6 +24,7 @@ from turns import in_turns, pin_to_one_core
 pin_to_one_core()  # before the libraries look for cores
 
 import numpy as np
+import onnxruntime
 import openvino
 import torch
 from ai_edge_litert.interpreter import Interpreter
@@ -61,6 +62,17 @@ def ours() -> Iterator[Peer]:
     """Yield the shipped files through the public API."""
     for precision, name in (("int8", "edge.int8.onnx"), ("fp32", "edge.onnx")):
         yield Peer(OURS, precision, f"`Classifier.probabilities`, {name}", Classifier(FOLDER / name).probabilities)
+
+
+def bare_onnxruntime() -> Iterator[Peer]:
+    """Yield int8 with the first layer as it is, in a session like ours: what writing that layer anew is worth."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(plain_int8(), options, providers=["CPUExecutionProvider"])
+    yield Peer(
+        "onnxruntime", "int8", "session, plain first layer", lambda x: session.run(["probabilities"], {"images": x})[0]
+    )
 
 
 def pytorch() -> Iterator[Peer]:
@@ -181,7 +193,7 @@ def measure() -> None:
     """Check and time all peers, and print the table."""
     torch.set_num_threads(1)
     images = load_sample().images.copy()  # PyTorch warns of arrays that cannot be written
-    peers = [*ours(), *pytorch(), *openvino_(), *litert()]
+    peers = [*ours(), *bare_onnxruntime(), *pytorch(), *openvino_(), *litert()]
     labels = Classifier(FOLDER / "edge.onnx").probabilities(images).argmax(1)
     for peer in peers:
         check(peer, images, labels)

@@ -41,7 +41,10 @@ class Run:
 
 def save_progress(path: Path, run: Run, curve: list[Epoch], state: TrainingState) -> None:
     """Replace the checkpoint at ``path`` atomically."""
-    header = {"run": json.dumps(asdict(run), sort_keys=True), "curve": json.dumps([asdict(epoch) for epoch in curve])}
+    header = {
+        "run": json.dumps(_settings(run), sort_keys=True),
+        "curve": json.dumps([asdict(epoch) for epoch in curve]),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, save({name: value.contiguous() for name, value in state.tensors().items()}, header))
 
@@ -61,7 +64,7 @@ def restore_progress(path: Path, run: Run, state: TrainingState) -> list[Epoch]:
         saved, curve = json.loads(header["run"]), [Epoch(**epoch) for epoch in json.loads(header["curve"])]
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{path}: a damaged checkpoint ({error}); remove it and start again") from error
-    wanted = json.loads(json.dumps(asdict(run)))
+    wanted = json.loads(json.dumps(_settings(run)))
     if saved != wanted:
         raise ModelError(f"{path}: of another run ({_difference(saved, wanted)}); use its settings or another --out")
     try:
@@ -70,6 +73,13 @@ def restore_progress(path: Path, run: Run, state: TrainingState) -> list[Epoch]:
         words = f"of another network ({first_line(error)})"
         raise ModelError(f"{path}: {words}; use another --out, or start again") from error
     return curve
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """Return what the weights follow from: all of a run but what is told of how its recipe was chosen."""
+    settings = asdict(run)
+    del settings["recipe"]["chosen"]
+    return settings
 
 
 def _difference(saved: dict[str, Any], wanted: dict[str, Any]) -> str:

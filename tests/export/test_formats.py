@@ -40,15 +40,17 @@ def test_an_onnx_build_repeats_to_the_byte(sources, built, name):
     assert FORMATS[name].build(fresh) == built[name]
 
 
-def test_the_input_is_quantised_by_being_the_raw_pixels(built):
-    model = onnx.load_model_from_string(built["onnx-int8"])
+@pytest.mark.parametrize(
+    ("name", "moves"), [("edge", ["Reshape", "Transpose"]), ("cnn", ["Unsqueeze"])], ids=["in fours", "one by one"]
+)
+def test_the_input_is_quantised_by_being_the_raw_pixels(sources, name, moves):
+    model = onnx.load_model_from_string(FORMATS["onnx-int8"].build(sources[name]))
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    node, kinds = None, []
-    while not kinds or kinds[-1] != "DequantizeLinear":
-        value = node.output[0] if node else "images"
-        node = next(node for node in model.graph.node if value in node.input)
-        kinds.append(node.op_type)
-    assert kinds == ["Reshape", "Transpose", "DequantizeLinear"]
+    value = "images"
+    for kind in [*moves, "DequantizeLinear"]:
+        (node,) = [node for node in model.graph.node if value in node.input]
+        assert node.op_type == kind
+        value = node.output[0]
     assert values[node.input[1]] == np.float32(1 / 255)
     assert values[node.input[2]] == 0
 

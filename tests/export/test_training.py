@@ -165,6 +165,13 @@ def test_so_is_one_that_learned_from_other_weights(parts, tmp_path):
         train(Run("edge", recipe, {"first": "1" * 64}), parts, checkpoint, beginning=beginning, resume=True)
 
 
+def test_what_is_told_of_a_recipe_is_no_difference(parts, tmp_path):
+    recipe, checkpoint = replace(TINY, epochs=1), tmp_path / "checkpoint"
+    whole, _ = train(Run("edge", recipe), parts, checkpoint)
+    told, _ = train(Run("edge", replace(recipe, chosen="by lot")), parts, checkpoint, resume=True)
+    assert weights_of(told) == weights_of(whole)
+
+
 def test_a_checkpoint_of_another_network_is_refused(parts, tmp_path, monkeypatch):
     checkpoint = tmp_path / "checkpoint"
     train(Run("edge", TINY), parts, checkpoint)

@@ -33,15 +33,12 @@ def onnx_contract(core: ModelProto, height: int, width: int, temperature: float)
 
 def _arrange(name: str, channels: int, height: int, width: int) -> tuple[list[NodeProto], Constants]:
     """Return the nodes, and their constants, that make uint8 ``[N, C, H, W / C]`` of that name of the input."""
+    make = helper.make_node
     if channels == 1:
-        return [helper.make_node("Unsqueeze", [INPUT, "channel_axis"], [name])], {
-            "channel_axis": np.array([1], np.int64)
-        }
-    grouped = [
-        helper.make_node("Reshape", [INPUT, "grouped_shape"], ["grouped"]),
-        helper.make_node("Transpose", ["grouped"], [name], perm=[0, 3, 1, 2]),
-    ]
-    return grouped, {"grouped_shape": np.array([0, height, width // channels, channels], np.int64)}
+        return [make("Unsqueeze", [INPUT, "channel_axis"], [name])], {"channel_axis": np.array([1], np.int64)}
+    grouped = make("Reshape", [INPUT, "grouped_shape"], ["grouped"])
+    shape = np.array([0, height, width // channels, channels], np.int64)
+    return [grouped, make("Transpose", ["grouped"], [name], perm=[0, 3, 1, 2])], {"grouped_shape": shape}
 
 
 def _assemble(
