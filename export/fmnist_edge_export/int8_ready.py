@@ -2,17 +2,21 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fmnist_edge_export.models.residual import ResidualNet
+
+_BATCH = 128  # images measured at once
+_DAMPING = 0.01  # of the mean of the moments' diagonal, as in the paper
+_SILENT = 1e-5  # a channel whose values stay below it says nothing
 
 
 @torch.no_grad()
 def make_ready_for_int8(model: ResidualNet, pixels: Tensor) -> None:
     """Even out the channels' ranges over ``pixels`` (float ``[M, 1, H, W]``), then round the weights, in place."""
     equalise(model, pixels)
-    for layer in model.modules():
-        if isinstance(layer, nn.Conv2d):
-            round_to_int8(layer)
+    for layer, moments in input_moments(model, pixels).items():
+        round_to_int8(layer, moments)
 
 
 def equalise(model: ResidualNet, pixels: Tensor) -> None:
@@ -20,27 +24,62 @@ def equalise(model: ResidualNet, pixels: Tensor) -> None:
 
     Each channel is divided by the square root of its largest value, up to a common factor, and its readers' weights are
     multiplied by it. The function of the network does not change (cross-layer equalisation: Nagel et al. 2019, arXiv
-    1906.04721, section 4.1).
+    1906.04721, section 4.1). Channels that have died are silenced first: what is left in them are numbers so small that
+    neither integers nor the arithmetic of floats suits them.
     """
     for writers, readers in model.channel_groups():
         largest = torch.stack([_largest_outputs(model, writer, pixels) for writer in writers]).amax(dim=0)  # [channels]
-        factor = largest.clamp_min(1e-3).sqrt()
+        silent = largest < _SILENT
+        factor = torch.where(silent, 1.0, largest).sqrt()
         factor /= factor.log().mean().exp()
         for writer in writers:
-            writer.norm.weight.div_(factor)
-            writer.norm.bias.div_(factor)
+            for values in (writer.norm.weight, writer.norm.bias):
+                values.div_(factor).masked_fill_(silent, 0.0)
         for reader in readers:
-            reader.weight *= factor.reshape(1, -1, *[1] * (reader.weight.dim() - 2))
+            reader.weight *= factor.masked_fill(silent, 0.0).reshape(1, -1, *[1] * (reader.weight.dim() - 2))
 
 
-def round_to_int8(layer: nn.Conv2d) -> None:
+def input_moments(model: ResidualNet, pixels: Tensor) -> dict[nn.Conv2d, Tensor]:
+    """Return, for each 3x3 convolution, the second moments ``[I * 9, I * 9]`` of what its kernel is laid on."""
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    found = {layer: torch.zeros(layer.in_channels * 9, layer.in_channels * 9) for layer in layers}
+
+    def add(layer: nn.Conv2d, inputs: tuple[Tensor], _: Tensor) -> None:
+        windows = functional.unfold(inputs[0], 3, padding=1).transpose(0, 1).flatten(1)  # [I * 9, windows]
+        found[layer] += windows @ windows.T
+
+    hooks = [layer.register_forward_hook(add) for layer in layers]
+    for batch in pixels.split(_BATCH):
+        model(batch)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def round_to_int8(layer: nn.Conv2d, moments: Tensor) -> None:
     """Round a convolution's weights to 255 even steps per output channel.
 
+    One input after another is rounded, and what that changes is made good by the inputs still to come, as far as they
+    move together over ``moments`` (GPTQ: Frantar et al. 2023, arXiv 2210.17323, section 3).
+
     BatchNorm folds into a factor per output channel, so the folded weights are on such a grid as well: the int8 form
-    then holds the float model's very weights, and only activations are rounded.
+    then holds the float model's very weights, and only activations are rounded. For that the largest weight of each
+    channel stays 127 steps.
     """
-    step = layer.weight.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12) / 127
-    layer.weight.copy_((layer.weight / step).round() * step)
+    weights = layer.weight.flatten(1).double()
+    largest, at = weights.abs().max(dim=1)
+    step = largest.clamp_min(1e-12) / 127
+    kept = weights.gather(1, at[:, None])[:, 0]
+    damped = moments.double()
+    damped += _DAMPING * damped.diagonal().mean().clamp_min(1e-6) * torch.eye(len(damped), dtype=torch.float64)
+    factor = torch.linalg.cholesky(torch.linalg.inv(damped), upper=True)
+    for number in range(len(damped)):
+        rounded = (weights[:, number] / step).round().clamp(-127, 127) * step
+        rounded = torch.where(at == number, kept, rounded)
+        error = (weights[:, number] - rounded) / factor[number, number]
+        weights[:, number:] -= error[:, None] * factor[number, number:]
+        weights[:, number] = rounded
+    layer.weight.copy_(weights.view_as(layer.weight))
 
 
 def _largest_outputs(model: nn.Module, layer: nn.Module, pixels: Tensor) -> Tensor:

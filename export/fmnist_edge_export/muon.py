@@ -36,7 +36,8 @@ class Muon(torch.optim.Optimizer):
                 direction = orthogonalised(gradient.flatten(1)).view_as(weight)
                 norm = len(weight) ** 0.5
                 weight.mul_(norm / weight.norm())
-                weight.add_(direction, alpha=float(-group["lr"] * norm / direction.norm()))
+                length = direction.norm().clamp_min(1e-7)  # a weight without a gradient stays where it is
+                weight.add_(direction, alpha=float(-group["lr"] * norm / length))
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:

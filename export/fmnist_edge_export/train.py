@@ -15,6 +15,7 @@ from fmnist_edge_export.augment import augment
 from fmnist_edge_export.data import Dataset
 from fmnist_edge_export.distil import Teacher, distillation_loss, soft_labels
 from fmnist_edge_export.models import build
+from fmnist_edge_export.models.residual import Residual
 from fmnist_edge_export.photo_like import photo_like
 from fmnist_edge_export.progress import Epoch, Run, restore_progress, save_progress
 from fmnist_edge_export.prune import chosen_images
@@ -62,7 +63,8 @@ def train(
 ) -> tuple[nn.Module, list[Epoch]]:
     """Train a model of the kit; return it in eval mode, with its curve.
 
-    ``beginning`` are the weights, by name, of the model that the recipe begins as.
+    ``beginning`` are the weights, by name, of the model that the recipe begins as. What the network says is the same
+    at first, also where it has more residual blocks than that model.
 
     After each epoch ``checkpoint`` is replaced atomically, so an interruption costs at most one epoch. Every random
     draw follows from the recipe's seed and the epoch's number: a run resumed or repeated on the same machine with the
@@ -101,8 +103,15 @@ def train(
 
 
 def _load(model: nn.Module, beginning: Mapping[str, Tensor], run: Run) -> None:
+    """Take the weights to begin with; a residual block that they know nothing of begins as the identity."""
+    weights = dict(beginning)
+    for name, block in model.named_modules():
+        own = {f"{name}.{key}": value for key, value in block.state_dict().items()}
+        if isinstance(block, Residual) and own.keys().isdisjoint(weights):
+            block.begin_as_identity()
+            weights |= own  # the same tensors
     try:
-        model.load_state_dict(beginning)
+        model.load_state_dict(weights)
     except RuntimeError as error:
         words = f"its weights do not fit {run.architecture} ({first_line(error)})"
         raise ModelError(f"{run.recipe.begins_as}: {words}; train it again") from error

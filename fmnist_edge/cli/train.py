@@ -15,7 +15,8 @@ def train(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="edge, edge_first, edge_large, teacher_9, teacher_11, teacher_15, cnn, cnn_bn."
+            metavar="MODEL",
+            help="edge, edge_first, edge_second, edge_large, teacher_9, teacher_11, teacher_15, cnn, cnn_bn.",
         ),
     ],
     epochs: Annotated[int | None, typer.Option(min=1, metavar="N", help="[default: the recipe's]")] = None,

@@ -63,6 +63,12 @@ def freeze_batch(model):
         value.type.tensor_type.shape.dim[0].dim_value = 1
 
 
+def leave_out_a_zero_point(model):
+    for node in model.graph.node:
+        if "conv_7_zero_point" in node.input:
+            node.input.remove("conv_7_zero_point")
+
+
 def swap_labels(metadata):
     labels = list(metadata["labels"])
     labels[0], labels[6] = labels[6], labels[0]
@@ -79,6 +85,7 @@ FAULTS = {
     "forgotten temperature": ("onnx", constant("temperature", lambda value: value * 0 + np.float32(1))),
     "none, int8": ("onnx-int8", lambda form: form),
     "wrong zero point": ("onnx-int8", constant("relu_6_zero_point", lambda value: value + np.uint8(1))),
+    "missing zero point": ("onnx-int8", in_graph(leave_out_a_zero_point)),
     "wrong input zero point": ("onnx-int8", constant("pixels_zero_point", lambda value: value + np.uint8(1))),
 }
 

@@ -34,6 +34,7 @@ def export(run, artifacts, tmp_path):
         ("swapped labels", "onnx", {"contract"}),
         ("forgotten temperature", "onnx", {"probabilities"}),
         ("wrong zero point", "onnx-int8", {"structure"}),
+        ("missing zero point", "onnx-int8", {"structure"}),
         ("wrong input zero point", "onnx-int8", {"structure"}),
     ],
 )

@@ -10,7 +10,7 @@ from fmnist_edge_export.record import load_model
 from fmnist_edge_export.verify import verify
 from fmnist_edge_runtime.classifier import Classifier
 
-TRAINED = ["edge", "edge_first", "edge_large", "teacher_9", "teacher_11", "teacher_15"]
+TRAINED = ["edge", "edge_first", "edge_second", "edge_large", "teacher_9", "teacher_11", "teacher_15"]
 
 
 def record(root, name):
@@ -23,12 +23,12 @@ def test_a_shipped_model_was_made_by_the_kits_recipe(root, name):
     assert Recipe(**said | {"teachers": tuple(said["teachers"])}) == RECIPES[name]
 
 
-@pytest.mark.parametrize("name", ["edge", "edge_first", "edge_large"])
+@pytest.mark.parametrize("name", ["edge", "edge_first", "edge_second", "edge_large"])
 def test_a_record_says_what_chose_among_the_candidates(root, name):
     assert RECIPES[name].chosen in record(root, name)["notes"]
 
 
-@pytest.mark.parametrize("name", ["edge", "edge_first", "edge_large"])
+@pytest.mark.parametrize("name", ["edge", "edge_first", "edge_second", "edge_large"])
 def test_a_student_names_the_teachers_that_are_committed(root, name):
     named = record(root, name)["teachers"]
     for teacher in RECIPES[name].teachers:
@@ -37,9 +37,11 @@ def test_a_student_names_the_teachers_that_are_committed(root, name):
     assert named.keys() == set(filter(None, [RECIPES[name].begins_as]))
 
 
-def test_edge_names_the_committed_weights_that_it_began_as(root):
-    weights = root / "artifacts/edge_first/edge_first.safetensors"
-    assert record(root, "edge")["teachers"]["edge_first"] == load_model(weights)[1].weights_sha256
+@pytest.mark.parametrize("name", ["edge", "edge_second"])
+def test_a_record_names_the_committed_weights_that_a_model_began_as(root, name):
+    origin = RECIPES[name].begins_as
+    weights = root / "artifacts" / origin / f"{origin}.safetensors"
+    assert record(root, name)["teachers"][origin] == load_model(weights)[1].weights_sha256
 
 
 def test_the_edge_folder_is_whole_and_answers_here_as_where_it_was_made(root):

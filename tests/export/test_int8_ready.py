@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from fmnist_edge_export.int8_ready import equalise, make_ready_for_int8
+from fmnist_edge_export.int8_ready import equalise, input_moments, make_ready_for_int8, round_to_int8
 from fmnist_edge_export.models import build
 
 
@@ -46,3 +46,30 @@ def test_a_net_made_ready_has_weights_that_int8_holds_exactly(edge, pixels):
             torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-3)
     difference = (edge(pixels) - answers).abs().max() / answers.std()
     assert 0 < difference < 0.5
+
+
+@torch.no_grad()
+def test_rounding_makes_good_with_one_weight_what_it_took_from_another(edge, pixels):
+    layer, moments = list(input_moments(edge, pixels).items())[-1]
+    before = layer.weight.clone()
+    step = before.abs().amax(dim=(1, 2, 3), keepdim=True) / 127
+    nearest = (before / step).round() * step
+    round_to_int8(layer, moments)
+
+    def lost(weight):
+        change = (weight - before).flatten(1)
+        return (change @ moments * change).sum()
+
+    assert lost(layer.weight) < 0.5 * lost(nearest)
+    torch.testing.assert_close(layer.weight.abs().amax(dim=(1, 2, 3)), before.abs().amax(dim=(1, 2, 3)))
+
+
+@torch.no_grad()
+def test_channels_that_have_died_are_silent_afterwards(edge, pixels):
+    for value in (edge.stem.norm.weight, edge.stem.norm.bias):
+        value[3] = 1e-20
+    answers = edge(pixels)
+    make_ready_for_int8(edge, pixels)
+    assert edge.stem(pixels)[:, 3].abs().max() == 0
+    assert edge.widen1.conv.weight[:, 3].abs().max() == 0
+    assert 0 < (edge(pixels) - answers).abs().max() / answers.std() < 0.5

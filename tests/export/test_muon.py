@@ -27,6 +27,14 @@ def test_a_step_turns_the_weight_by_the_rate_and_keeps_its_norm():
     assert angle == pytest.approx(0.1, rel=0.1)
 
 
+def test_a_weight_without_a_gradient_keeps_its_direction():
+    weight = nn.Parameter(torch.randn(32, 16, 3, 3, generator=torch.Generator().manual_seed(0)))
+    before = weight.detach().clone()
+    weight.grad = torch.zeros_like(weight)
+    Muon([weight], lr=0.1, momentum=0.9).step()
+    assert torch.allclose(weight / weight.norm(), before / before.norm())
+
+
 def test_it_descends():
     torch.manual_seed(0)
     net, target = nn.Conv2d(8, 8, 3, bias=False), torch.randn(8, 8, 3, 3)

@@ -45,6 +45,31 @@ def pool_in_first_layer(core: ModelProto) -> tuple[ModelProto, dict[str, str]]:
     return rewritten, {node.output[0]: relu.output[0] for node in nodes[2:-1]}
 
 
+def store_kernel_once(quantised: ModelProto) -> None:
+    """Store the 3x3 kernel of such a core's quantised form once, instead of in every corner, in place.
+
+    onnxruntime puts the corners together when it opens the file, which is 10 kB smaller for 32 channels.
+    """
+    graph = quantised.graph
+    stored = next(tensor for tensor in graph.initializer if tensor.name.endswith("_corners_quantized"))
+    corners = numpy_helper.to_array(stored)
+    taps = _corners(np.arange(1, 10).reshape(1, 1, 3, 3)).astype(np.int32)  # [8, 4, 4, 3], 0 where the kernel is not
+    kernel = np.zeros((len(corners) // len(taps), 10), np.int8)
+    kernel[:, taps[0].ravel()] = corners[: len(kernel)].reshape(len(kernel), -1)
+    new: dict[str, np.ndarray] = {"kernel": kernel, "taps": taps, "corners_shape": np.array(corners.shape, np.int64)}
+    graph.initializer.remove(stored)
+    graph.initializer.extend([numpy_helper.from_array(value, name) for name, value in new.items()])
+    make = helper.make_node
+    nodes = [
+        make("Gather", ["kernel", "taps"], ["gathered"], axis=1),
+        make("Transpose", ["gathered"], ["in_order"], perm=[1, 0, 2, 3, 4]),
+        make("Reshape", ["in_order", "corners_shape"], [stored.name]),
+        *graph.node,
+    ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
 def _corners(kernel: np.ndarray) -> np.ndarray:
     """Return float32 ``[places * corners * channels, columns, 4, 3]`` for a kernel ``[channels, 1, 3, 3]``.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto
+from onnx import ModelProto, numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -25,7 +25,7 @@ from onnxruntime.quantization.calibrate import TensorData, TensorsData
 
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.formats.onnx_core import LOGITS, PIXELS
-from fmnist_edge_export.formats.pooled_first_layer import pool_in_first_layer
+from fmnist_edge_export.formats.pooled_first_layer import pool_in_first_layer, store_kernel_once
 from fmnist_edge_runtime.errors import ModelError
 
 Ranges = dict[str, tuple[float, float]]
@@ -77,7 +77,11 @@ def quantise(core: ModelProto, ranges: Ranges) -> ModelProto:
     _check(ranges, core)
     pooled, ranged_as = pool_in_first_layer(core)
     ranges = ranges | {name: ranges[other] for name, other in ranged_as.items()}
-    return quantise_as_it_is(pooled, ranges, ["Transpose", "Reshape"] if ranged_as else [])
+    if not ranged_as:
+        return quantise_as_it_is(pooled, ranges)
+    quantised = quantise_as_it_is(pooled, ranges, ["Transpose", "Reshape"])
+    store_kernel_once(quantised)
+    return quantised
 
 
 def quantise_as_it_is(core: ModelProto, ranges: Ranges, also: Sequence[str] = ()) -> ModelProto:
@@ -112,7 +116,21 @@ def quantise_as_it_is(core: ModelProto, ranges: Ranges, also: Sequence[str] = ()
     quantizer.model.topological_sort()
     quantised: ModelProto = quantizer.model.model
     del quantised.graph.value_info[:]
+    _leave_out_what_is_understood(quantised)
     return quantised
+
+
+def _leave_out_what_is_understood(quantised: ModelProto) -> None:
+    """Drop the weights' zero points, which are 0 where none is given, and the nodes' names, in place."""
+    graph = quantised.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        node.ClearField("name")
+        if node.op_type == "DequantizeLinear" and node.input[0] in weights:
+            zero_point = weights[node.input[2]]
+            if not numpy_helper.to_array(zero_point).any():
+                graph.initializer.remove(zero_point)
+                del node.input[2]
 
 
 def _check(ranges: Ranges, core: ModelProto) -> None:

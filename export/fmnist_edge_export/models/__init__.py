@@ -9,13 +9,14 @@ from fmnist_edge_export.models.classroom import ClassroomCNN
 from fmnist_edge_export.models.residual import ResidualNet
 from fmnist_edge_runtime.errors import ModelError
 
-_EDGE = partial(ResidualNet, widths=(32, 32, 48), blocks=(0, 2, 2))
+_EDGE_BEFORE = partial(ResidualNet, widths=(32, 32, 48), blocks=(0, 2, 2))
 
 ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "cnn": partial(ClassroomCNN, batch_norm=False),
     "cnn_bn": partial(ClassroomCNN, batch_norm=True),
-    "edge": _EDGE,
-    "edge_first": _EDGE,  # what edge begins as
+    "edge": partial(ResidualNet, widths=(32, 32, 48), blocks=(0, 3, 2)),
+    "edge_first": _EDGE_BEFORE,  # what edge_second begins as, as which edge begins
+    "edge_second": _EDGE_BEFORE,
     "edge_large": partial(ResidualNet, widths=(16, 64, 128), blocks=(2, 2, 2)),
     "teacher_9": partial(ResidualNet, widths=(32, 64, 128), blocks=(0, 1, 2)),  # by their number of convolutions
     "teacher_11": partial(ResidualNet, widths=(32, 64, 128), blocks=(0, 2, 2)),

@@ -36,6 +36,13 @@ class Residual(nn.Module):
         branch: Tensor = self.second(self.first(x).relu())
         return (x + branch).relu()
 
+    def begin_as_identity(self) -> None:
+        """Return x as it is, which no value below 0 is in, until trained: the branch's last factors are 0.
+
+        Goyal et al. 2017 (arXiv 1706.02677, section 5.1) begin all blocks so.
+        """
+        nn.init.zeros_(self.second.norm.weight)
+
 
 class ResidualNet(nn.Module):
     """Three stages, each a convolution that widens and then residual blocks, with pooling between them.

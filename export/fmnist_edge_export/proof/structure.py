@@ -38,26 +38,27 @@ def quantisation_problems(content: bytes, ranges: Ranges) -> list[str]:
     """Return where an int8 file's scales and zero points are not what the calibrated ranges ask for.
 
     Affine uint8: scale = (high - low) / 255 and zero point = round(-low / scale), with 0 inside the range; symmetric
-    int8 and int32: zero point 0 (Nagel et al. 2021, arXiv 2106.08295, section 2).
+    int8 and int32: zero point 0 (Nagel et al. 2021, arXiv 2106.08295, section 2). 0 is understood where none is given.
     """
     model = onnx.load_model_from_string(content)
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     ranges = {**ranges, PIXELS: (0.0, 1.0)}
     problems = []
     for scale_name, zero_name in sorted(_quantisers(model)):
-        scale, zero = values[scale_name], values[zero_name]
+        value_name = scale_name.removesuffix("_scale")
+        understood = np.zeros((), np.uint8 if value_name in ranges else np.int8)
+        scale, zero = values[scale_name], values[zero_name] if zero_name else understood
         if zero.dtype != np.uint8:
             if zero.any():
                 problems.append(f"{zero_name}: {zero.ravel()[zero.ravel() != 0][0]} where 0 is right")
             continue
-        value_name = scale_name.removesuffix("_scale")
         low, high = min(ranges[value_name][0], 0.0), max(ranges[value_name][1], 0.0)
         right_scale = (high - low) / 255 or 1.0  # a tensor that is always 0 may have any scale
         right_zero = round(-low / right_scale)
         if not np.allclose(scale, right_scale, rtol=1e-5):
             problems.append(f"{scale_name}: {float(scale):g} where {right_scale:g} is right")
         if int(zero) != right_zero:
-            problems.append(f"{zero_name}: {int(zero)} where {right_zero} is right")
+            problems.append(f"{zero_name or value_name}: {int(zero)} where {right_zero} is right")
     if not any(node.op_type == "DequantizeLinear" for node in model.graph.node):
         problems.append("nothing is quantised")
     return problems
@@ -65,4 +66,5 @@ def quantisation_problems(content: bytes, ranges: Ranges) -> list[str]:
 
 def _quantisers(model: ModelProto) -> set[tuple[str, str]]:
     kinds = ("QuantizeLinear", "DequantizeLinear")
-    return {(node.input[1], node.input[2]) for node in model.graph.node if node.op_type in kinds}
+    inputs = [node.input for node in model.graph.node if node.op_type in kinds]
+    return {(scale, zero_point[0] if zero_point else "") for _, scale, *zero_point in inputs}
