@@ -8,7 +8,7 @@ from fmnist_edge_export.models.residual import ResidualNet
 
 _BATCH = 128  # images measured at once
 _DAMPING = 0.01  # of the mean of the moments' diagonal, as in the paper
-_SILENT = 1e-5  # a channel whose values stay below it says nothing
+_DEAD = 1e-5  # a channel whose factors and values are below it says nothing
 
 
 @torch.no_grad()
@@ -24,19 +24,20 @@ def equalise(model: ResidualNet, pixels: Tensor) -> None:
 
     Each channel is divided by the square root of its largest value, up to a common factor, and its readers' weights are
     multiplied by it. The function of the network does not change (cross-layer equalisation: Nagel et al. 2019, arXiv
-    1906.04721, section 4.1). Channels that have died are silenced first: what is left in them are numbers so small that
-    neither integers nor the arithmetic of floats suits them.
+    1906.04721, section 4.1). Channels that have died, as weight decay leaves them, become exactly 0: neither integers
+    nor the arithmetic of floats suits numbers as small as theirs.
     """
     for writers, readers in model.channel_groups():
         largest = torch.stack([_largest_outputs(model, writer, pixels) for writer in writers]).amax(dim=0)  # [channels]
-        silent = largest < _SILENT
-        factor = torch.where(silent, 1.0, largest).sqrt()
+        scales = torch.stack([writer.norm.weight.abs() for writer in writers]).amax(dim=0)
+        dead = (largest < _DEAD) & (scales < _DEAD)
+        factor = torch.where(dead, 1.0, largest.clamp_min(1e-3)).sqrt()
         factor /= factor.log().mean().exp()
         for writer in writers:
             for values in (writer.norm.weight, writer.norm.bias):
-                values.div_(factor).masked_fill_(silent, 0.0)
+                values.div_(factor).masked_fill_(dead, 0.0)
         for reader in readers:
-            reader.weight *= factor.masked_fill(silent, 0.0).reshape(1, -1, *[1] * (reader.weight.dim() - 2))
+            reader.weight *= factor.masked_fill(dead, 0.0).reshape(1, -1, *[1] * (reader.weight.dim() - 2))
 
 
 def input_moments(model: ResidualNet, pixels: Tensor) -> dict[nn.Conv2d, Tensor]:
@@ -70,8 +71,8 @@ def round_to_int8(layer: nn.Conv2d, moments: Tensor) -> None:
     largest, at = weights.abs().max(dim=1)
     step = largest.clamp_min(1e-12) / 127
     kept = weights.gather(1, at[:, None])[:, 0]
-    damped = moments.double()
-    damped += _DAMPING * damped.diagonal().mean().clamp_min(1e-6) * torch.eye(len(damped), dtype=torch.float64)
+    damping = _DAMPING * moments.diagonal().mean().clamp_min(1e-6)
+    damped = moments.double() + damping * torch.eye(len(moments), dtype=torch.float64)
     factor = torch.linalg.cholesky(torch.linalg.inv(damped), upper=True)
     for number in range(len(damped)):
         rounded = (weights[:, number] / step).round().clamp(-127, 127) * step

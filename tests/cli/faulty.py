@@ -69,6 +69,13 @@ def leave_out_a_zero_point(model):
             node.input.remove("conv_7_zero_point")
 
 
+def name_a_scale_otherwise(model):
+    leave_out_a_zero_point(model)
+    for node in model.graph.node:
+        node.input[:] = [name.replace("conv_7_scale", "other") for name in node.input]
+    next(tensor for tensor in model.graph.initializer if tensor.name == "conv_7_scale").name = "other"
+
+
 def swap_labels(metadata):
     labels = list(metadata["labels"])
     labels[0], labels[6] = labels[6], labels[0]
@@ -79,13 +86,14 @@ FAULTS = {
     "none": ("onnx", lambda form: form),
     "changed weight": ("onnx", constant("head.weight", nudge_one)),
     "frozen batch": ("onnx", in_graph(freeze_batch)),
-    "missing scaling": ("onnx", constant("largest_pixel", lambda value: value / np.float32(255))),
-    "doubled scaling": ("onnx", constant("largest_pixel", lambda value: value * np.float32(255))),
+    "missing scaling": ("onnx", constant("contract_largest_pixel", lambda value: value / np.float32(255))),
+    "doubled scaling": ("onnx", constant("contract_largest_pixel", lambda value: value * np.float32(255))),
     "swapped labels": ("onnx", in_metadata(swap_labels)),
-    "forgotten temperature": ("onnx", constant("temperature", lambda value: value * 0 + np.float32(1))),
+    "forgotten temperature": ("onnx", constant("contract_temperature", lambda value: value * 0 + np.float32(1))),
     "none, int8": ("onnx-int8", lambda form: form),
     "wrong zero point": ("onnx-int8", constant("relu_6_zero_point", lambda value: value + np.uint8(1))),
     "missing zero point": ("onnx-int8", in_graph(leave_out_a_zero_point)),
+    "a scale of another name": ("onnx-int8", in_graph(name_a_scale_otherwise)),
     "wrong input zero point": ("onnx-int8", constant("pixels_zero_point", lambda value: value + np.uint8(1))),
 }
 

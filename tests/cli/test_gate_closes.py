@@ -35,6 +35,7 @@ def export(run, artifacts, tmp_path):
         ("forgotten temperature", "onnx", {"probabilities"}),
         ("wrong zero point", "onnx-int8", {"structure"}),
         ("missing zero point", "onnx-int8", {"structure"}),
+        ("a scale of another name", "onnx-int8", {"structure"}),
         ("wrong input zero point", "onnx-int8", {"structure"}),
     ],
 )

@@ -115,6 +115,27 @@ def test_a_net_that_ends_in_log_softmax_exports(tmp_path):
         np.testing.assert_allclose(logits, own.detach().numpy(), atol=1e-4)
 
 
+class Shifted(nn.Module):
+    """A net with a constant that is added, which becomes an integer tensor with a range of its own."""
+
+    def __init__(self, shift):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 8, 3, padding=1), nn.Linear(8, 4)
+        self.shift = nn.Parameter(torch.linspace(*shift, 8).reshape(1, 8, 1, 1))
+
+    def forward(self, x):
+        return self.last((self.first(x) + self.shift).relu().mean((2, 3))) * 20
+
+
+@pytest.mark.parametrize("shift", [(-0.3, 0.3), (0.1, 0.3)])
+def test_a_constant_in_a_net_may_be_of_either_sign(tmp_path, shift, sample):
+    torch.manual_seed(0)
+    report = export_model(
+        Shifted(shift), labels="abcd", out=tmp_path / "shifted", examples=sample.images[:300], formats=["onnx-int8"]
+    )
+    assert report.ok
+
+
 class MiddleLogSoftmax(Small):
     def forward(self, x):
         return super().forward(x).log_softmax(dim=1) * 2

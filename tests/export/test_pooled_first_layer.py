@@ -57,6 +57,36 @@ def test_in_integers_the_scores_are_the_same_to_the_bit(core, sample):
     assert np.array_equal(answers(rewritten, sample.images), answers(plain, sample.images))
 
 
+def test_in_integers_its_kernel_is_stored_once_and_zeros_are_understood(core, sample):
+    graph = quantise(core, calibrate(core, sample.images[:200])).graph
+    sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in graph.initializer}
+    assert sizes["conv_0_corners_quantized_kernel"] == 8 * 10
+    assert "conv_0_corners_quantized" not in sizes
+    of_weights = [node for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in sizes]
+    assert len(of_weights) == 3
+    assert all(len(node.input) == 2 for node in of_weights)
+
+
+class Named(nn.Module):
+    """A net whose parameters have names that an exporter might give."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 8, 3, padding=1), nn.Linear(8, 3)
+        self.kernel, self.taps, self.temperature = (nn.Parameter(torch.full((1,), 1.5)) for _ in range(3))
+
+    def forward(self, x):
+        pooled = nn.functional.max_pool2d(self.first(x).relu(), 2).mean((2, 3))
+        return self.last(pooled * self.kernel * self.taps / self.temperature)
+
+
+def test_names_in_a_net_meet_none_of_the_exporters(sample):
+    core = export_core(Scores(Named(), 0.0, 1.0).eval(), 28, 28)
+    expected = answers(core, sample.images[:50])
+    quantised = quantise(core, calibrate(core, sample.images[:200]))
+    assert np.abs(answers(quantised, sample.images[:50]) - expected).max() < 0.05 * np.ptp(expected)
+
+
 @pytest.mark.parametrize(("height", "width"), [(12, 20), (2, 4)])
 def test_so_they_are_for_pictures_of_another_size(height, width):
     images = np.random.default_rng(0).integers(0, 256, (40, height, width), np.uint8)

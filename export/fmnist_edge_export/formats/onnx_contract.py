@@ -22,11 +22,11 @@ def onnx_contract(core: ModelProto, height: int, width: int, temperature: float)
         core.graph.node.remove(first)
         head, constants = _arrange(first.output[0], channels, height, width)
     else:
-        head, constants = _arrange("images_nchw", channels, height, width)
-        constants["largest_pixel"] = np.array(255, np.float32)
+        head, constants = _arrange("contract_images", channels, height, width)
+        constants["contract_largest_pixel"] = np.array(255, np.float32)
         head += [
-            helper.make_node("Cast", ["images_nchw"], ["images_float"], to=TensorProto.FLOAT),
-            helper.make_node("Div", ["images_float", "largest_pixel"], [PIXELS]),
+            helper.make_node("Cast", ["contract_images"], ["contract_floats"], to=TensorProto.FLOAT),
+            helper.make_node("Div", ["contract_floats", "contract_largest_pixel"], [PIXELS]),
         ]
     return _assemble(head, core, constants, height, width, temperature)
 
@@ -35,10 +35,10 @@ def _arrange(name: str, channels: int, height: int, width: int) -> tuple[list[No
     """Return the nodes, and their constants, that make uint8 ``[N, C, H, W / C]`` of that name of the input."""
     make = helper.make_node
     if channels == 1:
-        return [make("Unsqueeze", [INPUT, "channel_axis"], [name])], {"channel_axis": np.array([1], np.int64)}
-    grouped = make("Reshape", [INPUT, "grouped_shape"], ["grouped"])
+        return [make("Unsqueeze", [INPUT, "contract_axis"], [name])], {"contract_axis": np.array([1], np.int64)}
+    grouped = make("Reshape", [INPUT, "contract_shape"], ["contract_grouped"])
     shape = np.array([0, height, width // channels, channels], np.int64)
-    return [grouped, make("Transpose", ["grouped"], [name], perm=[0, 3, 1, 2])], {"grouped_shape": shape}
+    return [grouped, make("Transpose", ["contract_grouped"], [name], perm=[0, 3, 1, 2])], {"contract_shape": shape}
 
 
 def _assemble(
@@ -49,13 +49,11 @@ def _assemble(
     width: int,
     temperature: float,
 ) -> ModelProto:
-    constants["temperature"] = np.array(temperature, np.float32)
+    constants["contract_temperature"] = np.array(temperature, np.float32)
     tail = [
-        helper.make_node("Div", [LOGITS, "temperature"], ["tempered_logits"]),
-        helper.make_node("Softmax", ["tempered_logits"], [PROBABILITIES], axis=1),
+        helper.make_node("Div", [LOGITS, "contract_temperature"], ["contract_tempered"]),
+        helper.make_node("Softmax", ["contract_tempered"], [PROBABILITIES], axis=1),
     ]
-    for node in [*head, *tail]:
-        node.name = f"contract_{node.op_type.lower()}_{node.output[0]}"
     classes = core.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     graph = helper.make_graph(
         [*head, *core.graph.node, *tail],

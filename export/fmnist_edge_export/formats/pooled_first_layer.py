@@ -56,14 +56,14 @@ def store_kernel_once(quantised: ModelProto) -> None:
     taps = _corners(np.arange(1, 10).reshape(1, 1, 3, 3)).astype(np.int32)  # [8, 4, 4, 3], 0 where the kernel is not
     kernel = np.zeros((len(corners) // len(taps), 10), np.int8)
     kernel[:, taps[0].ravel()] = corners[: len(kernel)].reshape(len(kernel), -1)
-    new: dict[str, np.ndarray] = {"kernel": kernel, "taps": taps, "corners_shape": np.array(corners.shape, np.int64)}
+    names = [f"{stored.name}_{what}" for what in ("kernel", "taps", "shape", "laid", "in_order")]
+    values: list[np.ndarray] = [kernel, taps, np.array(corners.shape, np.int64)]
     graph.initializer.remove(stored)
-    graph.initializer.extend([numpy_helper.from_array(value, name) for name, value in new.items()])
-    make = helper.make_node
+    graph.initializer.extend(numpy_helper.from_array(*pair) for pair in zip(values, names[:3], strict=True))
     nodes = [
-        make("Gather", ["kernel", "taps"], ["gathered"], axis=1),
-        make("Transpose", ["gathered"], ["in_order"], perm=[1, 0, 2, 3, 4]),
-        make("Reshape", ["in_order", "corners_shape"], [stored.name]),
+        helper.make_node("Gather", names[:2], [names[3]], axis=1),
+        helper.make_node("Transpose", [names[3]], [names[4]], perm=[1, 0, 2, 3, 4]),
+        helper.make_node("Reshape", [names[4], names[2]], [stored.name]),
         *graph.node,
     ]
     del graph.node[:]

@@ -126,11 +126,14 @@ def _leave_out_what_is_understood(quantised: ModelProto) -> None:
     weights = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         node.ClearField("name")
-        if node.op_type == "DequantizeLinear" and node.input[0] in weights:
-            zero_point = weights[node.input[2]]
-            if not numpy_helper.to_array(zero_point).any():
-                graph.initializer.remove(zero_point)
+        if node.op_type == "DequantizeLinear" and len(node.input) == 3 and node.input[0] in weights:
+            zero_point = weights.get(node.input[2])
+            if zero_point is not None and not numpy_helper.to_array(zero_point).any():
                 del node.input[2]
+    read = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
 
 
 def _check(ranges: Ranges, core: ModelProto) -> None:

@@ -15,7 +15,7 @@ ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "cnn": partial(ClassroomCNN, batch_norm=False),
     "cnn_bn": partial(ClassroomCNN, batch_norm=True),
     "edge": partial(ResidualNet, widths=(32, 32, 48), blocks=(0, 3, 2)),
-    "edge_first": _EDGE_BEFORE,  # what edge_second begins as, as which edge begins
+    "edge_first": _EDGE_BEFORE,  # edge begins as edge_second, which begins as edge_first
     "edge_second": _EDGE_BEFORE,
     "edge_large": partial(ResidualNet, widths=(16, 64, 128), blocks=(2, 2, 2)),
     "teacher_9": partial(ResidualNet, widths=(32, 64, 128), blocks=(0, 1, 2)),  # by their number of convolutions

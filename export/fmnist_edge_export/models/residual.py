@@ -37,11 +37,12 @@ class Residual(nn.Module):
         return (x + branch).relu()
 
     def begin_as_identity(self) -> None:
-        """Return x as it is, which no value below 0 is in, until trained: the branch's last factors are 0.
+        """Make the block pass on what it takes, in which nothing is below 0, until it is trained.
 
-        Goyal et al. 2017 (arXiv 1706.02677, section 5.1) begin all blocks so.
+        The branch's last factors are 0, as Goyal et al. 2017 (arXiv 1706.02677, section 5.1) begin all blocks.
         """
         nn.init.zeros_(self.second.norm.weight)
+        nn.init.zeros_(self.second.norm.bias)
 
 
 class ResidualNet(nn.Module):

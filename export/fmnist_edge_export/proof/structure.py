@@ -9,6 +9,8 @@ from fmnist_edge_export.formats.quantise import Ranges
 from fmnist_edge_runtime.errors import first_line
 from fmnist_edge_runtime.wire import has_external_data
 
+_KINDS = ("QuantizeLinear", "DequantizeLinear")
+
 
 def onnx_problems(content: bytes) -> list[str]:
     """Return what is wrong with an ONNX file's structure; nothing, if all is well."""
@@ -44,14 +46,19 @@ def quantisation_problems(content: bytes, ranges: Ranges) -> list[str]:
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     ranges = {**ranges, PIXELS: (0.0, 1.0)}
     problems = []
-    for scale_name, zero_name in sorted(_quantisers(model)):
+    for operator, scale_name, zero_name in sorted(_quantisers(model)):
         value_name = scale_name.removesuffix("_scale")
-        understood = np.zeros((), np.uint8 if value_name in ranges else np.int8)
+        activation = operator == "QuantizeLinear" or value_name in ranges
+        understood = np.zeros((), np.uint8 if activation else np.int8)
         scale, zero = values[scale_name], values[zero_name] if zero_name else understood
         if zero.dtype != np.uint8:
             if zero.any():
                 problems.append(f"{zero_name}: {zero.ravel()[zero.ravel() != 0][0]} where 0 is right")
             continue
+        if value_name not in ranges:
+            if operator == "QuantizeLinear":
+                problems.append(f"{scale_name}: of no value that was calibrated")
+            continue  # else a constant, which has a range of its own
         low, high = min(ranges[value_name][0], 0.0), max(ranges[value_name][1], 0.0)
         right_scale = (high - low) / 255 or 1.0  # a tensor that is always 0 may have any scale
         right_zero = round(-low / right_scale)
@@ -61,10 +68,10 @@ def quantisation_problems(content: bytes, ranges: Ranges) -> list[str]:
             problems.append(f"{zero_name or value_name}: {int(zero)} where {right_zero} is right")
     if not any(node.op_type == "DequantizeLinear" for node in model.graph.node):
         problems.append("nothing is quantised")
-    return problems
+    return list(dict.fromkeys(problems))
 
 
-def _quantisers(model: ModelProto) -> set[tuple[str, str]]:
-    kinds = ("QuantizeLinear", "DequantizeLinear")
-    inputs = [node.input for node in model.graph.node if node.op_type in kinds]
-    return {(scale, zero_point[0] if zero_point else "") for _, scale, *zero_point in inputs}
+def _quantisers(model: ModelProto) -> set[tuple[str, str, str]]:
+    """Return operator, scale and zero point, which may be missing, of all that quantises or takes it back."""
+    found = [(node.op_type, *node.input[1:3], "") for node in model.graph.node if node.op_type in _KINDS]
+    return {(operator, scale, zero) for operator, scale, zero, *_ in found}
