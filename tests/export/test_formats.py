@@ -55,13 +55,17 @@ def test_the_input_is_quantised_by_being_the_raw_pixels(sources, name, moves):
     assert values[node.input[2]] == 0
 
 
-def test_every_convolution_runs_in_integers(built, tmp_path):
+@pytest.mark.parametrize(("name", "convolutions", "products"), [("edge", 13, 0), ("cnn", 2, 1)])
+def test_every_layer_but_the_last_runs_in_integers(sources, name, convolutions, products, tmp_path):
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     options.log_severity_level = 3
-    onnxruntime.InferenceSession(built["onnx-int8"], options, providers=["CPUExecutionProvider"])
+    content = FORMATS["onnx-int8"].build(sources[name])
+    onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
-    assert kinds.count("QLinearConv") == 11
+    assert kinds.count("QLinearConv") == convolutions
+    assert kinds.count("QGemm") == products
+    assert kinds.count("Gemm") == 1
     assert "Conv" not in kinds
 
 

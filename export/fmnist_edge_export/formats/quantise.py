@@ -121,12 +121,16 @@ def quantise_as_it_is(core: ModelProto, ranges: Ranges, also: Sequence[str] = ()
 
 
 def _leave_out_what_is_understood(quantised: ModelProto) -> None:
-    """Drop the weights' zero points, which are 0 where none is given, and the nodes' names, in place."""
+    """Drop nodes' names and convolutions' zero points, which are 0 where none is given, in place.
+
+    Other operators keep theirs: without one, onnxruntime leaves a Gemm in float.
+    """
     graph = quantised.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
+    of_convolutions = {name for node in graph.node if node.op_type == "Conv" for name in node.input[1:]}
     for node in graph.node:
         node.ClearField("name")
-        if node.op_type == "DequantizeLinear" and len(node.input) == 3 and node.input[0] in weights:
+        if node.op_type == "DequantizeLinear" and len(node.input) == 3 and node.output[0] in of_convolutions:
             zero_point = weights.get(node.input[2])
             if zero_point is not None and not numpy_helper.to_array(zero_point).any():
                 del node.input[2]
