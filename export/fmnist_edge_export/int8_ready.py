@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fmnist_edge_export.models.residual import ResidualNet
+from fmnist_edge_export.models.residual import ConvNorm, ResidualNet
 
 _BATCH = 128  # images measured at once
 _DAMPING = 0.01  # of the mean of the moments' diagonal, as in the paper
-_DEAD = 1e-5  # a channel whose factors and values are below it says nothing
+_DEAD = 1e-5  # a channel whose factor and offset are below it says nothing
 
 
 @torch.no_grad()
@@ -29,13 +29,12 @@ def equalise(model: ResidualNet, pixels: Tensor) -> None:
     """
     for writers, readers in model.channel_groups():
         largest = torch.stack([_largest_outputs(model, writer, pixels) for writer in writers]).amax(dim=0)  # [channels]
-        scales = torch.stack([writer.norm.weight.abs() for writer in writers]).amax(dim=0)
-        dead = (largest < _DEAD) & (scales < _DEAD)
+        dead = torch.stack([_bury_the_dead(writer) for writer in writers]).all(dim=0)
         factor = torch.where(dead, 1.0, largest.clamp_min(1e-3)).sqrt()
         factor /= factor.log().mean().exp()
         for writer in writers:
-            for values in (writer.norm.weight, writer.norm.bias):
-                values.div_(factor).masked_fill_(dead, 0.0)
+            writer.norm.weight.div_(factor)
+            writer.norm.bias.div_(factor)
         for reader in readers:
             reader.weight *= factor.masked_fill(dead, 0.0).reshape(1, -1, *[1] * (reader.weight.dim() - 2))
 
@@ -81,6 +80,14 @@ def round_to_int8(layer: nn.Conv2d, moments: Tensor) -> None:
         weights[:, number:] -= error[:, None] * factor[number, number:]
         weights[:, number] = rounded
     layer.weight.copy_(weights.view_as(layer.weight))
+
+
+def _bury_the_dead(layer: ConvNorm) -> Tensor:
+    """Make exactly 0 all that is left of a layer's dead channels; return which they are."""
+    dead = (layer.norm.weight.abs() < _DEAD) & (layer.norm.bias.abs() < _DEAD)
+    for values in (layer.conv.weight, layer.norm.weight, layer.norm.bias):
+        values[dead] = 0.0
+    return dead
 
 
 def _largest_outputs(model: nn.Module, layer: nn.Module, pixels: Tensor) -> Tensor:
