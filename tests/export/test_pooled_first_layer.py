@@ -73,11 +73,24 @@ class Named(nn.Module):
     def __init__(self):
         super().__init__()
         self.first, self.last = nn.Conv2d(1, 8, 3, padding=1), nn.Linear(8, 3)
-        self.kernel, self.taps, self.temperature = (nn.Parameter(torch.full((1,), 1.5)) for _ in range(3))
+        self.names = (
+            "images",
+            "pixels",
+            "conv_0",
+            "kernel",
+            "temperature",
+            "logits",
+            "probabilities",
+            "contract_images",
+        )
+        for name in self.names:
+            self.register_parameter(name, nn.Parameter(torch.full((1,), 1.1)))
 
     def forward(self, x):
-        pooled = nn.functional.max_pool2d(self.first(x).relu(), 2).mean((2, 3))
-        return self.last(pooled * self.kernel * self.taps / self.temperature)
+        x = nn.functional.max_pool2d(self.first(x).relu(), 2).mean((2, 3))
+        for name in self.names:
+            x = x * self.get_parameter(name)
+        return self.last(x)
 
 
 def test_names_in_a_net_meet_none_of_the_exporters(sample):

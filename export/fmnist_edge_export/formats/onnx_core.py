@@ -66,8 +66,9 @@ def _with_plain_names(model: ModelProto) -> ModelProto:
         node.name = f"{node.op_type.lower()}_{index}"
         for position, name in enumerate(node.input):
             if name in parameters and name not in renamed:
-                own = name.startswith("module.")  # a parameter of the wrapped network keeps its name there
-                renamed[name] = name.removeprefix("module.") if own else f"{node.name}_input_{position}"
+                # A parameter of a layer keeps its name, which has a dot in it, as no other has.
+                kept = name.startswith("module.") and name.count(".") > 1
+                renamed[name] = name.removeprefix("module.") if kept else f"{node.name}_input_{position}"
         for position, name in enumerate(node.output):
             renamed.setdefault(name, node.name if position == 0 else f"{node.name}_{position}")
         node.input[:] = [renamed.get(name, name) for name in node.input]

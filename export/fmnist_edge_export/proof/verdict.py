@@ -74,7 +74,7 @@ def judge(form: str, measured: Measurement, bounds: Bounds) -> list[Check]:
 
 def _decisions(form: str, measured: Measurement, bounds: Bounds) -> Check:
     flips, images = len(measured.flips), measured.images
-    seen = [f"{flips} of {images} labels flip on {measured.decided_on} (at most {bounds.flipped_share * images:.0f})"]
+    seen = [f"{flips} of {images} labels flip on {measured.decided_on} (at most {int(bounds.flipped_share * images)})"]
     ok = flips <= bounds.flipped_share * images
     if flips:
         ok = ok and measured.largest_gap < bounds.flip_gap
