@@ -67,6 +67,13 @@ def test_int8_may_flip_half_a_percent_at_small_gaps_and_lose_a_tenth_of_a_point(
     assert failed(measured, INT8) == []
 
 
+def test_the_flips_that_are_named_as_the_most_are_allowed_and_one_more_is_not():
+    most = replace(GOOD, images=300, flips=flips(1, 0.01))
+    assert any("(at most 1)" in check.seen for check in judge("form", most, INT8))
+    assert failed(most, INT8) == []
+    assert failed(replace(most, flips=flips(2, 0.01)), INT8) == ["decisions"]
+
+
 WEIGHTS = np.random.default_rng(0).normal(0, 1e-3, (784, 10))
 
 
