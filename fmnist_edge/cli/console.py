@@ -106,8 +106,11 @@ def leaving_on_interrupt() -> Iterator[None]:
     """Let Ctrl-C end the process at once: nothing is half done, and a thread may be waiting for a pipe for ever."""
 
     def leave(*_: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # standard error was being written to
-            complain("interrupted")
+        with contextlib.suppress(OSError, ValueError):
+            # A bar has hidden the cursor, and the terminal has echoed ^C. Written past Python's stream, which may be in
+            # the middle of a write.
+            line_end = b"\x1b[?25h\n" if sys.stderr.isatty() else b""
+            os.write(sys.stderr.fileno(), line_end + b"fmnist-edge: interrupted\n")
         os._exit(INTERRUPTED)
 
     before = signal.getsignal(signal.SIGINT)

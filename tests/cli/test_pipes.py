@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes and signals are other things there")
 
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows what a process waits for")
 COMMAND = [sys.executable, "-m", "fmnist_edge"]
 COUNT = 80  # pictures; what is said of them fits into a pipe
 CALLS = [
@@ -104,17 +106,19 @@ def test_nothing_on_standard_input_is_no_picture(full):
 def interrupted(command, waits_for=None, **options):
     """Start, wait for a line of results and for a pipe to be opened, press Ctrl-C; returns exit code and outputs."""
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0}  # no line is kept from communicate
-    with subprocess.Popen(command, **streams, **options) as process:
+    with subprocess.Popen(command, **(streams | options)) as process:
         try:
             first = process.stdout.readline()
             pipe = waits_for and opened_by_its_reader(waits_for, process)
+            if pipe:
+                sleeping(process)
             process.send_signal(signal.SIGINT)
             rest, complaint = process.communicate(timeout=30)
         finally:
             process.kill()
         if pipe:
             os.close(pipe)
-    return process.returncode, (first + rest).decode(), complaint.decode()
+    return process.returncode, (first + rest).decode(), (complaint or b"").decode()
 
 
 def opened_by_its_reader(path, process):
@@ -126,6 +130,13 @@ def opened_by_its_reader(path, process):
     raise AssertionError("it ended without reading the pipe")
 
 
+def sleeping(process):
+    """Wait until it waits: Python loses a signal in the microseconds between its last look and a call that blocks."""
+    while process.poll() is None and Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+        time.sleep(0.01)
+
+
+@only_linux
 @pytest.mark.parametrize("more", [[], ["--jsonl"], ["--jsonl", "--save-view", "VIEWS"]], ids=" ".join)
 def test_ctrl_c_in_the_middle_of_a_folder_ends_with_whole_lines_and_130(full, pictures, tmp_path, more):
     """A pipe to which nobody writes, after the pictures, makes sure that it is the middle."""
@@ -138,6 +149,22 @@ def test_ctrl_c_in_the_middle_of_a_folder_ends_with_whole_lines_and_130(full, pi
     assert 1 <= len(results.splitlines()) <= COUNT
     if "--jsonl" in more:
         assert all(json.loads(line)["status"] == "ok" for line in results.splitlines())
+
+
+@only_linux
+def test_ctrl_c_shows_the_cursor_again_that_a_bar_has_hidden(full, pictures, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    terminal, theirs = os.openpty()
+    try:
+        call = ["predict", str(pictures / "000.png"), str(tmp_path / "pipe"), "--save-view", str(tmp_path / "views")]
+        code, results, _ = interrupted(full(call), waits_for=tmp_path / "pipe", stderr=theirs)
+        shown = os.read(terminal, 65536)
+    finally:
+        os.close(terminal)
+        os.close(theirs)
+    assert (code, len(results.splitlines())) == (130, 1)
+    assert shown.count(b"\x1b[?25l") > 0
+    assert shown.endswith(b"\x1b[?25h\r\nfmnist-edge: interrupted\r\n")
 
 
 def test_ctrl_c_in_the_middle_of_many_pictures_does_not_finish_them(full, pictures):
