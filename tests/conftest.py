@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from fmnist_edge_export import data
+from fmnist_edge_runtime.session import LOGITS, PROBABILITIES
 
 ROOT = Path(__file__).parents[1]
 FORBID_SKIPS = "FMNIST_EDGE_FORBID_SKIPS"
@@ -65,6 +68,36 @@ def run():
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def failing_but_for():
+    """Make a graph that loads, and fails at batches of another size than ``rows``."""
+
+    def build(rows):
+        images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", 28, 28])
+        outputs = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 10]) for name in (LOGITS, PROBABILITIES)
+        ]
+        constants = [
+            numpy_helper.from_array(np.array([rows, 10], np.int64), "fixed"),
+            numpy_helper.from_array(np.zeros((784, 10), np.float32), "weights"),
+        ]
+        nodes = [
+            helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
+            helper.make_node("Flatten", ["floats"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "weights"], ["scores"]),
+            helper.make_node("Reshape", ["scores", "fixed"], [LOGITS]),
+            helper.make_node("Softmax", [LOGITS], [PROBABILITIES]),
+        ]
+        model = helper.make_model(
+            helper.make_graph(nodes, "g", [images], outputs, constants),
+            opset_imports=[helper.make_opsetid("", 20)],
+            ir_version=10,
+        )
+        return model.SerializeToString()
+
+    return build
 
 
 class SkipsFail:

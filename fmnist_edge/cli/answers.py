@@ -2,8 +2,8 @@
 
 import itertools
 import json
+import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 from fmnist_edge.cli.console import complain, printable, show
@@ -22,6 +22,11 @@ class Said(NamedTuple):
     pictures: int
     failures: int
     parts: list[tuple[bool, list[str]]]
+
+
+def is_folder(given: str) -> bool:
+    """Tell whether an INPUT is a folder; one whose name is too long, or that may not be looked at, is none."""
+    return given != STDIN and os.path.isdir(given)  # noqa: PTH112 - Path.is_dir raises for those
 
 
 def say_of(answers: Iterable[tuple[str, Prediction | ImageError]], top: int, jsonl: bool) -> Said:
@@ -74,6 +79,6 @@ def _record(name: str, answer: Prediction | ImageError, top: int) -> str:
 
 
 def _reason(name: str, error: ImageError) -> str:
-    if name != STDIN and Path(name).is_dir():
-        return "a folder without pictures; -r also looks into the folders below it"
+    if is_folder(name) and os.access(name, os.R_OK):
+        return "a folder without pictures; with -r, the folders below it are looked into as well"
     return str(error).removeprefix(f"{name}: ").removeprefix("the picture given as a file: ")

@@ -45,7 +45,7 @@ def export(
 
     if model and checkpoint:
         raise typer.BadParameter("name a MODEL or a --checkpoint, not both")
-    name = model or "edge"
+    name = "edge" if model is None else model
     with needs_export_extra("fmnist-edge export"):
         from fmnist_edge_export.api import export_checkpoint
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from fmnist_edge.cli.answers import STDIN, Said, print_said, say_of
+from fmnist_edge.cli.answers import STDIN, Said, is_folder, print_said, say_of
 from fmnist_edge.cli.console import (
     FAILED,
     Quiet,
@@ -59,7 +59,7 @@ def predict(
         ReadingWay, typer.Option("--as", help="photo: cut the article out; fmnist: take the picture as it is.")
     ] = ReadingWay.AUTO,
     save_view: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="DIR",
             help="Draw into DIR, no folder of INPUT, what was cut out, seen and answered in each picture.",
@@ -84,8 +84,11 @@ def predict(
         raise typer.BadParameter("an INPUT is empty; name a picture, a folder or -")
     if inputs.count(STDIN) > 1:
         raise typer.BadParameter("- is given twice, and standard input can be read once")
-    if save_view is not None:
-        _refuse_among(inputs, save_view, recursive)
+    if save_view == "":
+        raise typer.BadParameter("the folder's name is empty", param_hint="--save-view")
+    views = None if save_view is None else Path(save_view)
+    if views is not None:
+        _refuse_among(inputs, views, recursive)
     from fmnist_edge_runtime.classifier import Classifier
 
     failures = 0
@@ -94,7 +97,7 @@ def predict(
         asked = _Asked(read_as.value, top, jsonl)
         # A bar among lines of results helps nobody, so it needs results that go elsewhere.
         no_bar = quiet or len(names) == 1 or sys.stdout.isatty()
-        many = _explained(classifier, names, asked, save_view) if save_view else _answered(classifier, names, asked)
+        many = _explained(classifier, names, asked, views) if views else _answered(classifier, names, asked)
         # Closed whatever happens: no process that reads pictures is left behind.
         with progress(len(names), "predicting", quiet=no_bar) as advance, contextlib.closing(many):
             for said in many:
@@ -108,8 +111,7 @@ def predict(
 def _refuse_among(inputs: list[str], views: Path, recursive: bool) -> None:
     """Refuse to draw into a folder of pictures: the next call would take the drawings for pictures."""
     for given in inputs:
-        folder = Path(given)
-        if given != STDIN and folder.is_dir() and _holds(_real(given), _real(views), recursive):
+        if is_folder(given) and _holds(_real(given), _real(views), recursive):
             where = f'"{printable(str(views))}" is, or is in, the folder "{printable(given)}"'
             reason = f"{where}, where its drawings would be read as pictures; name another folder"
             raise typer.BadParameter(reason, param_hint="--save-view")
@@ -163,14 +165,22 @@ def _explained(classifier: "Classifier", names: list[str], asked: _Asked, folder
     except OSError as error:
         reason = f"{printable(str(folder))}: cannot be made ({error.strerror})"
         raise typer.BadParameter(reason, param_hint="--save-view") from error
-    for number, name in enumerate(names, start=1):
+    drawings = [_drawing(folder, number, name) for number, name in enumerate(names, start=1)]
+    for drawing in set(map(_real, drawings)).intersection(_real(name) for name in names if name != STDIN):
+        reason = f'"{printable(str(drawing))}" is an INPUT, which a drawing would replace; name another folder'
+        raise typer.BadParameter(reason, param_hint="--save-view")
+    for name, drawing in zip(names, drawings, strict=True):
         answer: Prediction | ImageError
         try:
             answer, view = classifier.explain(_source(name), read_as=asked.read_as)
-            view.save(folder / f"{number:04d}-{re.sub(r'[^A-Za-z0-9_.-]', '_', Path(name).stem)[:80]}.png")
+            view.save(drawing)
         except ImageError as error:
             answer = error
         yield say_of([(name, answer)], asked.top, asked.jsonl)
+
+
+def _drawing(folder: Path, number: int, name: str) -> Path:
+    return folder / f"{number:04d}-{re.sub(r'[^A-Za-z0-9_.-]', '_', Path(name).stem)[:80]}.png"
 
 
 def _source(name: str) -> "PictureSource":
@@ -179,24 +189,32 @@ def _source(name: str) -> "PictureSource":
 
 def _expand(given: str, recursive: bool) -> list[str]:
     """Return the pictures that one argument stands for; a folder without any stands for itself, and will fail."""
-    folder = Path(given)
-    if given == STDIN or not folder.is_dir():
+    if not is_folder(given):
         return [given]
+    folder = Path(given)
     return list(_pictures_in("" if folder == Path() else str(folder), recursive)) or [given]
 
 
 def _pictures_in(folder: str, recursive: bool) -> Iterator[str]:
-    """Yield the pictures in a folder, by name; pathlib's own ways take as long as reading half of the pictures."""
+    """Yield the pictures in a folder, by name; a folder that cannot be listed stands for itself, and will fail.
+
+    pathlib's own ways take as long as reading half of the pictures.
+    """
     from fmnist_edge_runtime.picture import SUFFIXES
 
-    with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:  # what cannot be listed holds no pictures
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            path = os.path.join(folder, entry.name)  # noqa: PTH118
-            suffix = os.path.splitext(entry.name)[1]  # noqa: PTH122
-            if suffix.lower() in SUFFIXES and _is_picture(entry):
-                yield path
-            elif recursive and entry.is_dir(follow_symlinks=False):
-                yield from _pictures_in(path, recursive)
+    try:
+        with os.scandir(folder or ".") as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError:
+        yield folder or "."
+        return
+    for entry in entries:
+        path = os.path.join(folder, entry.name)  # noqa: PTH118
+        suffix = os.path.splitext(entry.name)[1]  # noqa: PTH122
+        if suffix.lower() in SUFFIXES and _is_picture(entry):
+            yield path
+        elif recursive and entry.is_dir(follow_symlinks=False):
+            yield from _pictures_in(path, recursive)
 
 
 def _is_picture(entry: "os.DirEntry[str]") -> bool:

@@ -28,7 +28,7 @@ def map_in_processes(
     far ahead, a closed one ends it, so none outlives the caller. What the library logs was logged by the caller.
 
     Raises:
-        FmnistEdgeError: a process ended before its work did.
+        FmnistEdgeError: raised by ``function``, or a process ended before its work did.
     """
     context = multiprocessing.get_context("fork")
     running: list[tuple[BaseProcess, Connection]] = []
@@ -47,12 +47,14 @@ def map_in_processes(
         for index in range(len(items)):
             process, reader = running[index % count]
             try:
-                result: Result = reader.recv()
+                result: Result | FmnistEdgeError = reader.recv()
             except (EOFError, OSError):  # OSError: in the middle of an answer
                 process.join()
                 raise FmnistEdgeError(
                     f"a process that read pictures ended too early (exit code {process.exitcode}); is memory short?"
                 ) from None
+            if isinstance(result, FmnistEdgeError):
+                raise result
             yield result
     finally:
         for process, reader in running:
@@ -80,5 +82,8 @@ def _work(
         connection.close()
     logging.disable()
     with contextlib.suppress(BrokenPipeError):
-        for item in items:
-            results.send(function(item))
+        try:
+            for item in items:
+                results.send(function(item))
+        except FmnistEdgeError as error:
+            results.send(error)

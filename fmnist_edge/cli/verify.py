@@ -31,8 +31,9 @@ def verify(
     for path in paths:
         try:
             report = verify_path(path)
-        except (ModelError, MissingExtraError) as error:
-            complain(str(error))
+        except (ModelError, MissingExtraError, OSError) as error:
+            reason = f"{path}: cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)
+            complain(reason)
             exit_code = WRONG_CALL
             continue
         if not quiet or not report.ok:

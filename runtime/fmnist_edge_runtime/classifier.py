@@ -105,11 +105,14 @@ class Classifier:
         result = self.self_test()
         if not result.ok:
             log.warning(
-                "%s: on this CPU its self-test fails: logits differ by %.2g from where it was made (at most %.2g); "
-                "answers may be worse than stated, the fp32 form is safe",
+                "%s: on this CPU its self-test fails: logits differ by %.2g from where it was made (at most %.2g), by "
+                "%.2g from the network that it was made of (at most %.2g); answers may be worse than stated%s",
                 self._file.source,
                 result.from_file,
                 result.file_tolerance,
+                result.from_reference,
+                result.reference_tolerance,
+                ", the fp32 form is safe" if self.contract.format == "onnx-int8" else "",
             )
 
     def self_test(self) -> Replay:

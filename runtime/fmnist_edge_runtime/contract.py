@@ -90,8 +90,9 @@ def decode(entry: bytes, graph_sha256: str) -> Contract:
         raise ContractError("its metadata is damaged: not JSON") from error
     if not intact:
         raise ContractError("its metadata is damaged: not in the form that the exporter writes")
-    if raw.get("schema_version") != SCHEMA_VERSION:
-        raise ContractError(f"its schema_version is {raw.get('schema_version')!r}, this runtime knows {SCHEMA_VERSION}")
+    version = raw.get("schema_version")
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise ContractError(f"its schema_version is {version!r}, this runtime knows {SCHEMA_VERSION}")
     without_digest = {key: value for key, value in raw.items() if key != "metadata_sha256"}
     if raw.get("metadata_sha256") != sha256(canonical(without_digest)).hexdigest():
         raise ContractError("its metadata is damaged: the digest differs")
@@ -113,6 +114,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _parse(raw: dict[str, Any]) -> Contract:
+    _require(isinstance(raw["labels"], list), "labels")
     labels = tuple(raw["labels"])
     picture, unknown = raw["input"], raw["unknown"]
     height, width = picture["height"], picture["width"]

@@ -15,7 +15,7 @@ from fmnist_edge_runtime.errors import ModelError
 from fmnist_edge_runtime.wire import BYTES, WireError, encode_bytes, fields, has_external_data
 
 MOST_BYTES = 512 * 2**20
-_ADVICE = "give a file made by fmnist-edge export"
+_ADVICE = "give an ONNX file made by fmnist-edge export"
 _METADATA_PROPS, _KEY, _VALUE = 14, 1, 2  # ModelProto.metadata_props, StringStringEntryProto.key and .value
 
 

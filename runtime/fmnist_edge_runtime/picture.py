@@ -105,7 +105,9 @@ def _content(file: BinaryIO, name: str) -> bytes:
     content = io.BytesIO()
     wanted = _FIRST_BYTES
     try:
-        while piece := file.read(min(wanted, MOST_FILE_BYTES + 1 - content.tell())):
+        while (piece := file.read(min(wanted, MOST_FILE_BYTES + 1 - content.tell()))) or piece is None:
+            if piece is None:
+                raise ImageError(f"{name}: has nothing to read yet; open it in blocking mode")
             if not isinstance(piece, bytes | bytearray | memoryview):
                 raise ImageError(f"{name}: opened as text; open it in binary mode")
             if content.write(piece) == wanted:

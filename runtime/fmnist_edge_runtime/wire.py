@@ -34,6 +34,8 @@ def fields(message: memoryview, start: int = 0, end: int | None = None) -> Itera
     while position < end:
         field_start = position
         tag, position = varint(message, position, end)
+        if tag >> 32:  # protobuf itself drops what exceeds 32 bits, and would see another field
+            raise WireError("a tag of more than 32 bits")
         number, kind = tag >> 3, tag & 7
         if kind == VARINT:
             value_start, (_, position) = position, varint(message, position, end)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -94,6 +95,18 @@ def test_verify_goes_on_after_a_missing_path(invoke, artifacts, tmp_path):
     assert done.exit_code == 2
     assert "no such file or folder" in done.stderr
     assert "ok" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no name is too long to be looked for there")
+def test_verify_goes_on_after_a_path_that_cannot_be_looked_at(invoke, artifacts):
+    done = invoke("verify", 300 * "a", artifacts / "edge" / "edge.int8.onnx")
+    assert done.exit_code == 2
+    assert done.stderr == f"fmnist-edge: {300 * 'a'}: cannot be read (File name too long)\n"
+    assert "ok" in done.stdout
+
+
+def test_a_model_without_a_name_is_not_edge(invoke):
+    assert invoke("export", "").exit_code == 2
 
 
 def test_verify_replays_a_single_torchscript_file(invoke, artifacts):

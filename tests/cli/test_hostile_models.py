@@ -82,6 +82,19 @@ def test_a_hostile_model_ends_the_call_with_one_line(run, root, hostile, call):
         assert (done.stdout if call != ["verify"] else done.stderr) == b"", name
 
 
+@pytest.mark.parametrize("count", [1, 100], ids=["a picture", "a folder for several processes"])
+def test_so_does_one_that_fails_later(run, root, metadata, failing_but_for, tmp_path, count):
+    path, pictures = tmp_path / "later.onnx", tmp_path / "pictures"
+    path.write_bytes(modelfile.seal(failing_but_for(4), metadata))  # as many as its self-test has
+    pictures.mkdir()
+    for number in range(count):
+        (pictures / f"{number}.png").write_bytes((root / "examples/pictures/bag.png").read_bytes())
+    done = run("predict", "--model", path, pictures, "--quiet")
+    assert (done.returncode, done.stdout) == (2, b"")
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(f"fmnist-edge: {path}: onnxruntime ")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes have no path there")
 @pytest.mark.parametrize("name", ["edge.onnx", "edge.torchscript.pt", "manifest.json"])
 def test_a_pipe_in_a_models_folder_keeps_nobody_waiting(run, artifacts, name):
@@ -92,7 +105,7 @@ def test_a_pipe_in_a_models_folder_keeps_nobody_waiting(run, artifacts, name):
         assert run("verify", artifacts / "edge" / name).returncode == 1
         done = run("benchmark", artifacts / "edge")
         assert done.returncode == 2
-        assert done.stderr.decode().endswith("give a file made by fmnist-edge export\n")
+        assert done.stderr.decode().endswith("give an ONNX file made by fmnist-edge export\n")
 
 
 @pytest.mark.parametrize("change", [[], {"files": []}, {"files": {"a": 3}}, {"files": {"../x": {}}}, {"formats": 3}])

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
+from fmnist_edge.cli import predict
+
 PICTURES = "examples/pictures"
 
 
@@ -86,6 +88,22 @@ def test_views_among_the_pictures_are_refused_for_they_would_be_read_as_such(run
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_drawing_that_would_replace_an_input_is_refused(run, root, tmp_path):
+    for name in ("a.png", "0001-a.png"):
+        (tmp_path / name).write_bytes((root / PICTURES / "bag.png").read_bytes())
+    done = run("predict", "a.png", "0001-a.png", "--save-view", ".", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "is an INPUT, which a drawing would replace; name another folder" in done.stderr.decode()
+    assert (tmp_path / "0001-a.png").read_bytes() == (root / PICTURES / "bag.png").read_bytes()
+
+
+def test_views_need_a_folder_with_a_name(run, root, tmp_path):
+    done = run("predict", root / PICTURES / "bag.png", "--save-view", "", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "the folder's name is empty" in done.stderr.decode()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_views_below_the_pictures_are_not_among_them_unless_asked_to_look_there(run, root, tmp_path):
     (tmp_path / "bag.png").write_bytes((root / PICTURES / "bag.png").read_bytes())
     for _ in range(2):
@@ -155,7 +173,7 @@ def bad_inputs(root, tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "truncated.png").write_bytes(good[: len(good) // 2])
     (tmp_path / "folder").mkdir()
-    names = ("text.png", "empty.png", "truncated.png", "folder", "missing.png")
+    names = ("text.png", "empty.png", "truncated.png", "folder", "missing.png", 300 * "a" + ".png")
     return [tmp_path / name for name in names]
 
 
@@ -172,6 +190,7 @@ def test_bad_inputs_get_a_line_each_and_stop_nobody(run, root, bad_inputs):
         "damaged or truncated",
         "a folder without pictures",
         "cannot be read",
+        "cannot be read",
     )
     for line, path, words in zip(lines, bad_inputs, expected, strict=True):
         assert line.startswith(f"fmnist-edge: {path}: ")
@@ -183,9 +202,34 @@ def test_bad_inputs_are_records_too(run, root, bad_inputs):
     assert done.returncode == 1
     assert done.stderr == b""
     given = records(done)
-    assert [record["status"] for record in given] == ["error"] * 5 + ["ok"]
-    assert [record["path"] for record in given[:5]] == [str(path) for path in bad_inputs]
-    assert all(record["error"] and record["path"] not in record["error"] for record in given[:5])
+    assert [record["status"] for record in given] == ["error"] * 6 + ["ok"]
+    assert [record["path"] for record in given[:6]] == [str(path) for path in bad_inputs]
+    assert all(record["error"] and record["path"] not in record["error"] for record in given[:6])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are for administrators there")
+@pytest.mark.parametrize("count", [3, 100], ids=["threads", "processes"])
+def test_a_link_to_what_cannot_even_be_looked_for_stops_nobody(run, root, tmp_path, count):
+    for number in range(count):
+        (tmp_path / f"{number:03}.png").symlink_to(root / PICTURES / "bag.png")
+    (tmp_path / "001x.png").symlink_to(300 * "a")
+    done = run("predict", tmp_path)
+    assert (done.returncode, done.stdout.count(b": Bag")) == (1, count)
+    assert done.stderr.decode() == f"fmnist-edge: {tmp_path / '001x.png'}: cannot be read (File name too long)\n"
+
+
+def test_a_folder_that_cannot_be_listed_is_an_input_that_fails(monkeypatch, tmp_path):
+    (tmp_path / "secret").mkdir()
+    listed = os.scandir
+
+    def scandir(path):
+        if path.endswith("secret"):
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert predict._expand(str(tmp_path), recursive=True) == [str(tmp_path / "secret")]
+    assert predict._expand(str(tmp_path / "secret"), recursive=False) == [str(tmp_path / "secret")]
 
 
 def test_models_that_cannot_be_used_end_the_call_with_one_line(run, root, tmp_path):

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from fmnist_edge.cli import processes
-from fmnist_edge_runtime.errors import FmnistEdgeError
+from fmnist_edge_runtime.errors import FmnistEdgeError, ModelError
 
 pytestmark = [
     pytest.mark.skipif(not processes.POSSIBLE, reason="forked on Linux alone"),
@@ -37,6 +37,20 @@ def test_a_process_that_dies_is_an_error_and_takes_the_others_with_it():
     assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(FmnistEdgeError, match=r"ended too early \(exit code 3\)"):
         next(results)
+    assert multiprocessing.active_children() == []
+
+
+def test_an_error_that_is_raised_on_purpose_is_the_callers(capfd):
+    def work(item):
+        if item == 5:
+            raise ModelError("it.onnx: cannot run it")
+        return item
+
+    results = processes.map_in_processes(work, range(20), 2)
+    assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(ModelError, match=r"it\.onnx: cannot run it"):
+        next(results)
+    assert capfd.readouterr().err == ""
     assert multiprocessing.active_children() == []
 
 

@@ -247,6 +247,15 @@ def test_what_comes_in_small_pieces_is_read_to_its_end(sample, kind):
     assert np.array_equal(read(Pipe(png(Image.fromarray(sample.images[0])))), sample.images[0])
 
 
+def test_what_has_nothing_to_read_yet_is_not_taken_for_its_end(sample):
+    class NotBlocking(io.BytesIO):
+        def read(self, count):
+            return super().read(min(count, 50)) if self.tell() < 100 else None
+
+    with pytest.raises(ImageError, match="has nothing to read yet; open it in blocking mode"):
+        read(NotBlocking(png(Image.fromarray(sample.images[0]))))
+
+
 def test_small_pieces_take_no_more_memory_than_what_is_in_them():
     class Trickle:
         left = 200_000

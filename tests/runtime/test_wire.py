@@ -28,6 +28,12 @@ def test_any_bytes_have_external_data_or_not_or_are_no_model(content):
         assert str(error)  # noqa: PT017 - both outcomes are right
 
 
+def test_a_tag_that_protobuf_would_cut_to_another_one_is_refused():
+    message = encode_bytes(13 + 2**29, b"key")
+    with pytest.raises(WireError, match="more than 32 bits"):
+        list(fields(memoryview(message)))
+
+
 def test_graphs_nested_without_end_are_refused():
     message = b""
     for _ in range(200):
