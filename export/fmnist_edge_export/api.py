@@ -11,7 +11,7 @@ from fmnist_edge_export import data
 from fmnist_edge_export.calibration import fit_temperature, fit_threshold, softmax
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.files import sha256_of_bytes
-from fmnist_edge_export.formats.quantise import calibrate, calibration_images
+from fmnist_edge_export.formats.quantise import calibrate, calibration_images, can_be_quantised
 from fmnist_edge_export.formats.registry import FORMATS
 from fmnist_edge_export.pipeline import export, formats_named
 from fmnist_edge_export.proof.probes import make_probes
@@ -21,6 +21,8 @@ from fmnist_edge_export.record import Record, check_name, load_model, weights_of
 from fmnist_edge_export.source import Source
 from fmnist_edge_runtime.errors import ImageError, ModelError
 from fmnist_edge_runtime.reader import read_picture
+
+_MOST_PIXELS = 750_000  # four pictures in base64, and all else, in the 4 MiB that metadata may have
 
 
 def export_checkpoint(
@@ -72,7 +74,7 @@ def export_model(
             "unknown" is set so that 99 % of them are known, and the proofs use them. Without them there is no int8
             form, nothing is "unknown", and the proofs use Fashion-MNIST's.
         example_labels: integers ``[M]``; if given, the temperature is fitted to them, else it is 1.
-        formats: forms by name; by default all that can be made.
+        formats: forms by name; by default all that can be made: of a net with one layer none in int8.
         licence: of the weights, for the files' metadata.
         keep_failed: keep what was rejected in ``out`` + ``.failed``.
 
@@ -81,10 +83,8 @@ def export_model(
         ParityError: a proof failed; ``out`` is as it was, the error's ``report`` says which.
     """
     target = Path(out).resolve()
-    examples = _checked_examples(examples, example_labels)
-    if formats is None:
-        formats = [name for name in FORMATS if examples is not None or name != "onnx-int8"]
-    asked = formats_named(formats)
+    examples = _checked_examples(examples, example_labels, len(labels))
+    asked = formats_named(tuple(FORMATS) if formats is None else formats)
     height, width = size if examples is None else examples.shape[1:]
     training = {part: part.training for part in module.modules()}
     weights = weights_of(module)
@@ -103,9 +103,13 @@ def export_model(
     try:
         source = Source(module.eval(), record, weights)
         notes: tuple[str, ...] = ("no examples were given: temperature 1, nothing is unknown, no int8 form",)
+        if formats is None and (examples is None or not can_be_quantised(source.core)):
+            asked = [form for form in asked if form.name != "onnx-int8"]
         real, words = _sample_of_size(height, width), "Fashion-MNIST's sample pictures"
         if examples is not None:
             source, notes = _calibrated(source, examples, example_labels)
+            if not can_be_quantised(source.core):
+                notes += ("no int8 form: nothing but the last layer, which stays float, multiplies",)
             real, words = examples, "the examples given"
         probes = make_probes(real, example_labels, words, real)
         return export(source, target, asked, probes, notes=notes, keep_failed=keep_failed)
@@ -131,7 +135,7 @@ def _calibrated(source: Source, examples: Images, labels: np.ndarray | None) -> 
     return replace(source, record=record), notes
 
 
-def _checked_examples(examples: Images | None, labels: np.ndarray | None) -> Images | None:
+def _checked_examples(examples: Images | None, labels: np.ndarray | None, classes: int) -> Images | None:
     if examples is None:
         if labels is not None:
             raise ModelError("example_labels without examples; give both")
@@ -141,9 +145,18 @@ def _checked_examples(examples: Images | None, labels: np.ndarray | None) -> Ima
             f"{examples.dtype} {list(examples.shape)}" if isinstance(examples, np.ndarray) else type(examples).__name__
         )
         raise ImageError(f"examples of {given}: uint8 [M, H, W] is needed, with M >= 1")
-    if labels is not None and len(labels) != len(examples):
-        raise ModelError(f"{len(labels)} example_labels for {len(examples)} examples; give one each")
+    if labels is not None:
+        _check_example_labels(np.asarray(labels), len(examples), classes)
     return examples
+
+
+def _check_example_labels(labels: np.ndarray, count: int, classes: int) -> None:
+    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
+        given = f"example_labels of {labels.dtype} {list(labels.shape)} for {count} examples"
+        raise ModelError(f"{given}; give one integer each")
+    if not ((labels >= 0) & (labels < classes)).all():
+        outside = labels[(labels < 0) | (labels >= classes)][0]
+        raise ModelError(f"{outside} among the example_labels; there are {classes} labels, 0 to {classes - 1}")
 
 
 def _check_record(record: Record) -> None:
@@ -151,6 +164,9 @@ def _check_record(record: Record) -> None:
     if not labels or len(set(labels)) != len(labels) or not all(isinstance(x, str) and x for x in labels):
         raise ModelError(f"labels {list(labels)}: at least one is needed, all different, none empty")
     check_name(record.name)
+    if record.height * record.width > _MOST_PIXELS:
+        words = f"their pixels are kept in every file's self-test, for which {_MOST_PIXELS:,} are the most"
+        raise ModelError(f"pictures of {record.height} x {record.width}: {words}")
     if record.std <= 0 or not np.isfinite([record.mean, record.std]).all():
         raise ModelError(f"mean {record.mean}, std {record.std}: finite numbers and a std above 0 are needed")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fmnist_edge_export.data import load_sample
 from fmnist_edge_export.peak_memory import BULK, peak_memory
-from fmnist_edge_export.served import PYTORCH, SUFFIXES, Served, open_served
+from fmnist_edge_export.served import PYTORCH, SUFFIXES, NotServedError, Served, open_served
 from fmnist_edge_runtime.bundled import bundled_model
 from fmnist_edge_runtime.errors import MissingExtraError, ModelError
 from fmnist_edge_runtime.session import Images
@@ -102,6 +102,9 @@ def benchmark(paths: Sequence[Path], *, threads: int, on_round: Callable[[], Non
             opened.append((path, open_served(path, threads)))
         except MissingExtraError:
             left_out.append(f"{path}: torch is not installed ([export])")
+            on_round()
+        except NotServedError as error:
+            left_out.append(str(error))
             on_round()
     if not opened:
         raise ModelError(f"{', '.join(left_out)}: nothing that can be run here")

@@ -1,5 +1,7 @@
 """Making probabilities mean what they say, on images that the model has not learned from."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,6 +13,12 @@ BINS = 15
 _TEMPERATURES = np.geomspace(0.1, 10, 2001)
 
 
+def log_softmax(logits: Floats) -> Floats:
+    """Return log probabilities ``[N, K]`` for logits ``[N, K]``, however far those are apart."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+
 def softmax(logits: Floats) -> Floats:
     """Return probabilities ``[N, K]`` for logits ``[N, K]``, in the precision of the logits."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -19,9 +27,7 @@ def softmax(logits: Floats) -> Floats:
 
 def negative_log_likelihood(logits: Floats, labels: Labels) -> float:
     """Return the mean of -log p(label)."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    log_sums = np.log(np.exp(shifted).sum(axis=1))
-    return float((log_sums - shifted[np.arange(len(labels)), labels]).mean())
+    return float(-log_softmax(logits.astype(np.float64))[np.arange(len(labels)), labels].mean())
 
 
 def fit_temperature(logits: Floats, labels: Labels) -> float:
@@ -31,8 +37,11 @@ def fit_temperature(logits: Floats, labels: Labels) -> float:
 
 
 def fit_threshold(probabilities: Floats) -> float:
-    """Return the best probability that 99 % of these images reach: below it a picture counts as unknown."""
-    return round(float(np.quantile(probabilities.max(axis=1), 1 - KEPT)), 4)
+    """Return the best probability that 99 % of these images reach: below it a picture counts as unknown.
+
+    To four digits, rounded down: rounded up, it might be above that of every image.
+    """
+    return math.floor(float(np.quantile(probabilities.max(axis=1), 1 - KEPT)) * 1e4) / 1e4
 
 
 def confidence_bins(probabilities: Floats, labels: Labels) -> tuple[npt.NDArray[np.int64], Floats, Floats]:

@@ -14,6 +14,11 @@ _MISTAKES = (4, 8)  # rows and columns of the contact sheet
 _DPI = 100
 
 
+def _as_text(name: str) -> str:
+    """Return a name as matplotlib draws it, and not as the formula that dollar signs make of it."""
+    return name.replace("$", r"\$")
+
+
 def curve_png(record: Record) -> bytes:
     """Draw the accuracies after each epoch of a record that has a curve."""
     numbers = [epoch["number"] for epoch in record.curve]
@@ -24,7 +29,7 @@ def curve_png(record: Record) -> bytes:
         axes.plot(
             numbers, [100 * epoch[key] for epoch in record.curve], label=name, marker="." if len(numbers) < 20 else ""
         )
-    axes.set(xlabel="epoch", ylabel="accuracy, %", title=f"{record.name}: accuracy after each epoch")
+    axes.set(xlabel="epoch", ylabel="accuracy, %", title=f"{_as_text(record.name)}: accuracy after each epoch")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     return _png(figure)
@@ -49,9 +54,10 @@ def confusion_png(title: str, names: tuple[str, ...], probabilities: np.ndarray,
             fontsize=8,
             color="white" if share > 40 else "black",
         )
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="called", ylabel="is", title=f"{title}: percent of each label")
+    texts = list(map(_as_text, names))
+    axes.set_xticks(range(len(names)), texts, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), texts)
+    axes.set(xlabel="called", ylabel="is", title=f"{_as_text(title)}: percent of each label")
     return _png(figure)
 
 
@@ -63,7 +69,7 @@ def reliability_png(title: str, probabilities: np.ndarray, labels: np.ndarray) -
     left = np.arange(BINS) / BINS
     above.bar(left[counts > 0], accuracy[counts > 0], 1 / BINS, align="edge", edgecolor="white", label="accuracy")
     above.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--", label="as it should be")
-    above.set(ylabel="accuracy", ylim=(0, 1), title=f"{title}: is it right as often as it is sure?")
+    above.set(ylabel="accuracy", ylim=(0, 1), title=f"{_as_text(title)}: is it right as often as it is sure?")
     above.legend(loc="upper left")
     below.bar(left, counts, 1 / BINS, align="edge", edgecolor="white", color="grey")
     below.set(xlabel="confidence", ylabel="images", yscale="log", xlim=(0, 1))
@@ -79,7 +85,7 @@ def mistakes_png(
     rows, columns = _MISTAKES
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][: rows * columns]
     figure = Figure(figsize=(11, 6.8), layout="constrained")
-    figure.suptitle(f"{title}: the surest mistakes of {len(wrong):,} (what it is / what it was called)")
+    figure.suptitle(f"{_as_text(title)}: the surest mistakes of {len(wrong):,} (what it is / what it was called)")
     for position in range(rows * columns):
         axes: Any = figure.add_subplot(rows, columns, position + 1)
         axes.axis("off")
@@ -87,7 +93,7 @@ def mistakes_png(
             index = worst[position]
             axes.imshow(images[index], cmap="gray", vmin=0, vmax=255)
             called = f"{names[given[index]]} {confidence[index]:.1%}"
-            axes.set_title(f"{names[labels[index]]}\n{called}", fontsize=8)
+            axes.set_title(_as_text(f"{names[labels[index]]}\n{called}"), fontsize=8)
     return _png(figure)
 
 

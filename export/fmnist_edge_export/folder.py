@@ -92,7 +92,7 @@ def _remove(folder: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    if sys.platform != "win32":
+    if sys.platform != "win32" and not path.is_symlink():  # a link may lead to nothing
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

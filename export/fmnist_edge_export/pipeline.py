@@ -11,17 +11,16 @@ import numpy as np
 from fmnist_edge_export import manifest
 from fmnist_edge_export.card import PICTURES, Answers, write_card
 from fmnist_edge_export.data import Images
-from fmnist_edge_export.files import sha256_of_bytes, write_atomically
+from fmnist_edge_export.files import write_atomically
 from fmnist_edge_export.folder import locked, recover, refuse_unless_replaceable, staging, swap
 from fmnist_edge_export.formats.registry import FORMATS, Format
 from fmnist_edge_export.proof.gate import ask_reference, prove
 from fmnist_edge_export.proof.measure import Truth
 from fmnist_edge_export.proof.probes import Probes
 from fmnist_edge_export.proof.report import Check, Report
-from fmnist_edge_export.proof.verdict import judge_contract
-from fmnist_edge_export.record import Logits
+from fmnist_edge_export.record import Logits, Record
 from fmnist_edge_export.source import Source, as_lists, self_test
-from fmnist_edge_runtime.errors import FmnistEdgeError, ModelError, ParityError, first_line
+from fmnist_edge_runtime.errors import ModelError, ParityError
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +58,7 @@ def export(
     target = target.resolve()  # of a link, what it points to is replaced
     refuse_unless_replaceable(target)
     recover(target)
+    _refuse_strangers(source.record.name, target)
     on_step("asking the float model")
     truth = ask_reference(source, probes)
     with staging(target) as new:
@@ -75,9 +75,11 @@ def export(
             proof = prove(form, (new / file).read_bytes(), source, probes, truth)
             checks += proof.checks
             entries[form.name] = manifest.entry(file, proof.checks, asdict(proof.measured) if proof.measured else {})
+        others = {form.name: target / form.file_name(source.record.name) for form in FORMATS.values()}
         with locked(target.parent):  # another export may be replacing the folder
-            entries |= _carry_over(source, target, new, [form for form in FORMATS.values() if form not in formats])
+            kept = {name: file.read_bytes() for name, file in others.items() if name not in entries and file.is_file()}
             _keep_other_files(source.record.name, target, new)
+        entries |= _carry_over(kept, source, probes, truth, new)
         record = replace(source.record, self_test=self_tests)
         write_atomically(new / f"{record.name}.safetensors", source.weights)
         write_atomically(new / f"{record.name}.json", record.to_json())
@@ -85,7 +87,7 @@ def export(
         if not report.ok:
             raise _failed(report, new, target, keep_failed)
         write_card(new, record, entries, _answers_for_card(source, new, entries, probes))
-        manifest.write(new, manifest.Manifest(record.name, formats=entries, notes=notes))
+        manifest.write(new, manifest.Manifest(record.name, formats=entries, notes=notes), _our_files(record.name))
         on_step("replacing the folder")
         swap(new, target)
     return report
@@ -146,47 +148,57 @@ def _kept_or_new(kept: Logits | None, measured: np.ndarray, tolerance: float) ->
     return measured
 
 
-def _carry_over(source: Source, target: Path, new: Path, others: Sequence[Format]) -> dict[str, dict[str, object]]:
-    """Copy the forms that were not asked for, where they still are this model's; say so of those that are not."""
+def _carry_over(
+    contents: dict[str, bytes], source: Source, probes: Probes, truth: Truth, new: Path
+) -> dict[str, dict[str, object]]:
+    """Keep the forms that were not asked for, proven anew; say so of those that are not this model's any more."""
     carried = {}
-    for form in others:
-        file = target / form.file_name(source.record.name)
-        if not file.is_file():
+    for name, content in contents.items():
+        form = FORMATS[name]
+        file = form.file_name(source.record.name)
+        proof = prove(form, content, source, probes, truth)
+        failed = [check for check in proof.checks if not check.ok]
+        if failed or proof.measured is None:
+            seen = "; ".join(f"{check.name}: {check.seen}" for check in failed)
+            log.warning("%s is dropped: it is not this model's (%s); ask for it with --format %s", file, seen, name)
             continue
-        content = file.read_bytes()
-        try:
-            known = manifest.read(target)
-            measured, of_file = known.formats.get(form.name), known.files.get(file.name)
-            if measured is None or of_file is None:
-                raise ModelError("the manifest does not know it")
-            if of_file.get("sha256") != sha256_of_bytes(content):
-                raise ModelError("it is not the file that was proven")
-            contract, _ = form.open(content)
-        except (FmnistEdgeError, RuntimeError) as error:  # RuntimeError: TorchScript of another torch
-            log.warning("%s is dropped: %s", file.name, first_line(error))
-            continue
-        same = judge_contract(form.name, contract, source.record)
-        if not same.ok:
-            log.warning(
-                "%s is dropped: it is of another model (%s); ask for it with --format %s",
-                file.name,
-                same.seen,
-                form.name,
-            )
-            continue
-        write_atomically(new / file.name, content)
-        carried[form.name] = measured
+        write_atomically(new / file, content)
+        carried[name] = manifest.entry(file, proof.checks, asdict(proof.measured))
     return carried
+
+
+def _our_files(name: str) -> set[str]:
+    """Return the names of all files that an export of a model called ``name`` writes."""
+    return {
+        manifest.NAME,
+        "README.md",
+        *PICTURES,
+        f"{name}.safetensors",
+        f"{name}.json",
+        *(form.file_name(name) for form in FORMATS.values()),
+    }
+
+
+def _refuse_strangers(name: str, target: Path) -> None:
+    """Raise if an export would replace files that none has written: a README, say, of the folder one stands in."""
+    taken = sorted(_our_files(name).intersection(path.name for path in target.iterdir())) if target.is_dir() else []
+    if taken and manifest.NAME not in taken and not _is_record(target / f"{name}.json"):
+        raise ModelError(f"{target}: holds a {taken[0]} that no export has written; name another folder")
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        return bool(Record.from_json(path.read_bytes(), str(path)))
+    except (ModelError, OSError):
+        return False
 
 
 def _keep_other_files(name: str, target: Path, new: Path) -> None:
     """Copy what somebody else put into the folder: replacing a set must not lose a stranger's file."""
-    ours = {manifest.NAME, "README.md", *PICTURES, f"{name}.safetensors", f"{name}.json"}
-    ours |= {form.file_name(name) for form in FORMATS.values()}
     if target.is_dir():
         for path in target.iterdir():
-            if path.name not in ours:
-                shutil.copy2(path, new / path.name)
+            if path.name not in _our_files(name):
+                shutil.copy2(path, new / path.name, follow_symlinks=False)
 
 
 def _failed(report: Report, new: Path, target: Path, keep_failed: bool) -> ParityError:

@@ -93,8 +93,8 @@ def save_model(folder: Path, module: nn.Module, record: Record) -> None:
     write_atomically(folder / f"{record.name}.json", record.to_json())
 
 
-def load_model(weights: Path) -> tuple[nn.Module, Record]:
-    """Load ``NAME.safetensors`` with the record ``NAME.json`` beside it; the module is in eval mode.
+def load_record(weights: Path) -> Record:
+    """Load the record ``NAME.json`` beside ``NAME.safetensors``.
 
     Raises:
         ModelError: one is missing, damaged, or does not belong to the other.
@@ -106,6 +106,16 @@ def load_model(weights: Path) -> tuple[nn.Module, Record]:
     record = Record.from_json(record_path.read_bytes(), str(record_path))
     if sha256_of(weights) != record.weights_sha256:
         raise ModelError(f"{weights}: damaged, or not the weights that {record_path.name} describes; train it again")
+    return record
+
+
+def load_model(weights: Path) -> tuple[nn.Module, Record]:
+    """Load ``NAME.safetensors`` with the record ``NAME.json`` beside it; the module is in eval mode.
+
+    Raises:
+        ModelError: one is missing, damaged, or does not belong to the other, or the kit cannot build the network.
+    """
+    record = load_record(weights)
     module = build(record.architecture)
     try:
         module.load_state_dict(load(weights.read_bytes()))

@@ -4,15 +4,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fmnist_edge_export.data import load_sample
 from fmnist_edge_export.extras import needs_export_extra
 from fmnist_edge_export.formats import torchscript_file
 from fmnist_edge_runtime.classifier import Classifier
+from fmnist_edge_runtime.errors import ModelError
 from fmnist_edge_runtime.modelfile import bounded_bytes
 from fmnist_edge_runtime.selftest import replay
 from fmnist_edge_runtime.session import Floats, Images
 
 PYTORCH = "pytorch"  # the module itself, run eagerly: no exported form
 SUFFIXES = (".onnx", ".pt", ".safetensors")
+
+
+class NotServedError(ModelError):
+    """A file is whole, and cannot be asked about Fashion-MNIST's pictures here; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +35,14 @@ def open_served(path: Path, threads: int) -> Served:
     """Open an ONNX file, a TorchScript file, or weights with their record.
 
     Raises:
+        NotServedError: it takes pictures of another size, or it is weights of a network that only their owner has.
         ModelError: damaged, or not of this kit.
         MissingExtraError: torch is needed and not installed.
     """
     if path.suffix == ".onnx":
         classifier = Classifier(path, threads=threads)
         contract = classifier.contract
+        _check_size(path, contract.height, contract.width)
         return Served(contract.name, contract.format, classifier.scores, classifier.self_test().ok)
     with needs_export_extra(f"running {path.name}"):
         import torch
@@ -44,16 +52,27 @@ def open_served(path: Path, threads: int) -> Served:
     if path.suffix == ".pt":
         content = bounded_bytes(path)
         contract = torchscript_file.read_contract(content, str(path))
+        _check_size(path, contract.height, contract.width)
         run = torchscript.load(content)
         return Served(contract.name, contract.format, run, replay(contract, run).ok)
     return _eager(path)
 
 
+def _check_size(path: Path, height: int, width: int) -> None:
+    sample = load_sample().images.shape[1:]
+    if (height, width) != sample:
+        raise NotServedError(f"{path}: takes pictures of {height} x {width}, not of {sample[0]} x {sample[1]}")
+
+
 def _eager(path: Path) -> Served:
     from fmnist_edge_export.formats.scores import Scores
     from fmnist_edge_export.formats.torchscript import Contracted, run_by
-    from fmnist_edge_export.record import load_model
+    from fmnist_edge_export.models import ARCHITECTURES
+    from fmnist_edge_export.record import load_model, load_record
 
+    architecture = load_record(path).architecture
+    if architecture not in ARCHITECTURES:
+        raise NotServedError(f"{path}: weights of a {architecture}, which the kit cannot build")
     module, record = load_model(path)
     contracted = Contracted(Scores(module, record.mean, record.std), record.temperature).eval()
     return Served(record.name, PYTORCH, run_by(contracted), None)

@@ -27,13 +27,20 @@ def verify(path: str | Path) -> Report:
         MissingExtraError: a TorchScript file alone was given, and torch is not installed.
     """
     path = Path(path)
-    recover(path.resolve())
+    _put_right(path.resolve())
     if path.is_dir():
         with locked(path.resolve().parent, shared=True):  # no export replaces the folder while it is looked at
             return Report(tuple(_folder_checks(path)))
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder; give a model file, or a folder made by fmnist-edge export")
     return Report(tuple(_file_checks(path, path.name)))
+
+
+def _put_right(path: Path) -> None:
+    """Recover ``path``, or the folder that it was in."""
+    for folder in [path] if path.is_dir() else [] if path.exists() else [path.parent, path]:
+        if folder.name:  # the root of the file system has none
+            recover(folder)
 
 
 def _folder_checks(folder: Path) -> list[Check]:

@@ -1,8 +1,10 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from fmnist_edge_export import benchmark as module
+from fmnist_edge_export.api import export_model
 from fmnist_edge_export.benchmark import Row, advise, benchmark, find_files, steps
 from fmnist_edge_export.peak_memory import peak_memory
 from fmnist_edge_runtime.errors import FmnistEdgeError, ModelError
@@ -32,6 +34,23 @@ def test_every_form_of_a_folder_is_measured_in_one_run(root):
         assert row.latency_us > 0
         assert row.images_per_second > 0
         assert (row.ratio == 1) == (row.form == "onnx-int8")
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("size", [28, 20])
+def test_what_the_kit_cannot_ask_is_left_out_with_a_word(tmp_path, size):
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(size**2, 4))
+    export_model(net, labels="abcd", out=tmp_path / "mine", size=(size, size), formats=["onnx"])
+    files = find_files([tmp_path])
+    if size == 28:
+        result = benchmark(files, threads=1)
+        assert [row.form for row in result.rows] == ["onnx"]
+        assert result.left_out == (
+            f"{tmp_path / 'mine' / 'mine.safetensors'}: weights of a Sequential, which the kit cannot build",
+        )
+    else:
+        with pytest.raises(ModelError, match=r"takes pictures of 20 x 20, not of 28 x 28.*nothing that can be run"):
+            benchmark(files, threads=1)
 
 
 def test_the_fastest_exact_form_is_recommended():

@@ -56,3 +56,9 @@ def test_bins_hold_what_they_should_and_the_surest_is_in_the_last():
 def test_the_threshold_keeps_99_in_100():
     chances = softmax(drawn(1.0)[0])
     assert (chances.max(axis=1) >= fit_threshold(chances)).mean() == pytest.approx(0.99, abs=0.001)
+
+
+@pytest.mark.parametrize("best", [0.90006, 0.99999])
+def test_a_threshold_is_never_rounded_above_them_all(best):
+    chances = np.full((100, 2), (best, 1 - best))
+    assert (chances.max(axis=1) >= fit_threshold(chances)).all()

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -10,6 +11,9 @@ from torch import nn
 from torchvision.models import resnet18
 
 from fmnist_edge_export.api import export_model
+from fmnist_edge_export.proof.reference import reference_logits
+from fmnist_edge_export.record import Record
+from fmnist_edge_export.source import Source
 from fmnist_edge_export.verify import verify
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import ImageError, ModelError, ParityError
@@ -136,6 +140,81 @@ def test_a_constant_in_a_net_may_be_of_either_sign(tmp_path, shift, sample):
     assert report.ok
 
 
+class ClassToken(nn.Module):
+    """A net whose graph computes sizes, in integers, beside what is computed of pictures."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.token, self.first, self.last = nn.Parameter(torch.rand(1, 1, 28)), nn.Linear(28, 28), nn.Linear(28, 4)
+
+    def forward(self, x):
+        rows = torch.cat([self.token.expand(x.shape[0], -1, -1), x[:, 0]], 1)
+        return self.last(self.first(rows).relu().mean(1)) * 20
+
+
+class Leaky(nn.Module):
+    """A net that chooses by what is true and false."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Conv2d(1, 8, 3), nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.last(torch.where(x > 0, x, 0.1 * x).mean((2, 3))) * 20
+
+
+@pytest.mark.parametrize("net", [ClassToken, Leaky])
+def test_values_that_are_no_floats_need_no_range(tmp_path, net, sample):
+    assert export_model(net(), labels="abcd", out=tmp_path / "it", examples=sample.images[:300], formats=["onnx-int8"])
+
+
+def test_a_net_of_one_layer_has_no_int8_form_and_the_manifest_says_so(tmp_path, sample):
+    report = export_model(Small(), labels="abcd", out=tmp_path / "it", examples=sample.images[:300])
+    assert {check.subject for check in report.checks} == {"onnx", "torchscript"}
+    notes = json.loads((tmp_path / "it" / "manifest.json").read_text())["notes"]
+    assert "no int8 form: nothing but the last layer, which stays float, multiplies" in notes
+
+
+def test_the_last_layer_stays_float_whatever_comes_after_it(tmp_path, sample):
+    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    export_model(net, labels="abcd", out=tmp_path / "it", examples=sample.images[:300], formats=["onnx-int8"])
+    graph = onnx.load(tmp_path / "it" / "it.int8.onnx").graph
+    makers = {output: node.op_type for node in graph.node for output in node.output}
+    first, last = [node for node in graph.node if node.op_type == "Conv"]
+    assert makers[first.input[1]] == "DequantizeLinear"
+    assert last.input[1] not in makers, "its weights are float"
+    assert "QuantizeLinear" not in [node.op_type for node in graph.node if last.output[0] in node.input]
+
+
+def test_scores_far_apart_may_end_in_log_softmax_too():
+    net = Small(last=nn.LogSoftmax(dim=1)).eval()
+    with torch.no_grad():
+        net.linear.weight *= 300
+    source = Source(net, Record("it", "Small", tuple("abcd"), 28, 28, "0" * 64), b"")
+    logits = reference_logits(source, np.stack([np.zeros((28, 28), np.uint8), np.full((28, 28), 255, np.uint8)]))
+    assert np.ptp(logits) > 150
+
+
+def test_labels_with_dollar_signs_are_no_formulas(tmp_path, sample):
+    export_model(
+        Small(),
+        labels=["$a^$", "$", "b", "c"],
+        out=tmp_path / "it",
+        examples=sample.images[:300],
+        example_labels=sample.labels[:300] % 4,
+        formats=["onnx"],
+    )
+    assert (tmp_path / "it" / "confusion.png").stat().st_size > 5000
+
+
+class Branching(Small):
+    def forward(self, x):
+        return torch.cond(x.sum() > 0, lambda y: y * 2, lambda y: y * 3, (super().forward(x),))
+
+
 class MiddleLogSoftmax(Small):
     def forward(self, x):
         return super().forward(x).log_softmax(dim=1) * 2
@@ -153,6 +232,10 @@ class MiddleLogSoftmax(Small):
         (Small(), {"formats": ["onnx-int8"]}, "int8 needs example images"),
         (Small(), {"formats": ["tflite"]}, "tflite: no such format"),
         (Small(), {"example_labels": np.zeros(3, int)}, "give both"),
+        (Small(), {"size": (20, 20)}, r"cannot take float \[250, 1, 20, 20\]"),
+        (Small().half(), {}, "cannot take float"),
+        (Small(), {"size": (900, 900)}, r"pictures of 900 x 900: .* 750,000 are the most"),
+        (Branching(), {"formats": ["onnx"]}, r"a branch or a loop \(If\) cannot be exported to ONNX"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_with_one_line(tmp_path, module, changes, words):
@@ -165,6 +248,27 @@ def test_what_cannot_be_exported_is_refused_with_one_line(tmp_path, module, chan
 def test_examples_must_be_pictures(tmp_path):
     with pytest.raises(ImageError, match=r"float64 \[3, 28, 28\]"):
         export_model(Small(), labels="abcd", out=tmp_path / "it", examples=np.zeros((3, 28, 28)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.zeros(2, int), r"int64 \[2\] for 3 examples; give one integer each"),
+        (np.zeros((3, 1), int), r"int64 \[3, 1\] for 3 examples"),
+        (np.zeros(3), r"float64 \[3\] for 3 examples"),
+        (np.array([0, 4, 1]), "4 among the example_labels; there are 4 labels, 0 to 3"),
+        (np.array([0, -1, 1]), "-1 among the example_labels"),
+    ],
+)
+def test_example_labels_are_places_in_the_labels(tmp_path, labels, words):
+    with pytest.raises(ModelError, match=words):
+        export_model(
+            Small(),
+            labels="abcd",
+            out=tmp_path / "it",
+            examples=np.zeros((3, 28, 28), np.uint8),
+            example_labels=labels,
+        )
 
 
 def test_a_part_that_was_frozen_stays_frozen(tmp_path):

@@ -114,6 +114,17 @@ def test_the_largest_difference_is_the_smallest_tolerance_that_would_pass(asked)
         assert ("logits" in failed(measured, replace(FLOAT, dlogit=tolerance))) == closes
 
 
+def test_a_difference_among_the_decisions_alone_counts_too(asked):
+    probes, _ = asked
+    (image,) = [x for x in probes.decisions if not (x == probes.numbers).all((1, 2)).any()][:1]
+
+    def run(images):
+        logits = network(images) + 0.5 * (images == image).all((1, 2))[:, None]
+        return logits, softmax(logits / 2)
+
+    assert measured_of(run, asked).dlogit_max == pytest.approx(0.5)
+
+
 def test_flips_are_listed_with_the_references_gap(asked):
     probes, truth = asked
     order = np.argsort(truth.decisions[17])

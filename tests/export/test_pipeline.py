@@ -6,16 +6,19 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fmnist_edge_export import folder, manifest, pipeline
 from fmnist_edge_export.card import PICTURES
 from fmnist_edge_export.formats.registry import FORMATS, TORCHSCRIPT
 from fmnist_edge_export.pipeline import export, formats_named
+from fmnist_edge_export.source import Source
 from fmnist_edge_export.verify import verify
 from fmnist_edge_runtime.errors import ModelError, ParityError
 
@@ -39,21 +42,22 @@ def test_an_export_is_whole_and_verifies(sources, probes, tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["edge"]
 
 
-def test_forms_not_asked_for_are_carried_over(sources, probes, target):
+def test_forms_not_asked_for_are_proven_anew_and_carried_over(sources, probes, target):
     before = digest(target)
-    measured = manifest.read(target).formats["onnx-int8"]
     export(sources["edge"], target, [FORMATS["onnx"]], probes)
     after = digest(target)
     assert after["edge.int8.onnx"] == before["edge.int8.onnx"]
     assert after["edge.torchscript.pt"] == before["edge.torchscript.pt"]
-    assert manifest.read(target).formats["onnx-int8"] == measured
+    forms = manifest.read(target).formats
+    assert forms.keys() == FORMATS.keys()
+    assert {form["measured"]["decided_on"] for form in forms.values()} == {probes.decided_on}
     assert verify(target).ok
 
 
 def test_forms_of_other_weights_are_dropped_with_a_word(sources, probes, target, caplog):
     record = replace(sources["edge"].record, weights_sha256="0" * 64)
     export(replace(sources["edge"], record=record), target, [FORMATS["onnx"]], probes)
-    assert "edge.int8.onnx is dropped: it is of another model" in caplog.text
+    assert "edge.int8.onnx is dropped: it is not this model's (contract: " in caplog.text
     assert not (target / "edge.int8.onnx").exists()
     assert not (target / "edge.torchscript.pt").exists()
 
@@ -61,8 +65,23 @@ def test_forms_of_other_weights_are_dropped_with_a_word(sources, probes, target,
 def test_forms_of_another_contract_are_dropped_with_a_word(sources, probes, target, caplog):
     record = replace(sources["edge"].record, temperature=3.0)
     export(replace(sources["edge"], record=record), target, [FORMATS["onnx"]], probes)
-    assert "edge.torchscript.pt is dropped: it is of another model" in caplog.text
+    assert "edge.torchscript.pt is dropped: it is not this model's (probabilities: " in caplog.text
     assert verify(target).ok
+
+
+def test_forms_of_the_same_weights_in_another_network_are_dropped(sources, probes, target, caplog):
+    class Negated(torch.nn.Module):
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+        def forward(self, pixels):
+            return -self.module(pixels)
+
+    source = Source(Negated(sources["edge"].module).eval(), sources["edge"].record, sources["edge"].weights)
+    export(source, target, [FORMATS["torchscript"]], probes)
+    assert "edge.onnx is dropped: it is not this model's (logits: " in caplog.text
+    assert manifest.read(target).formats.keys() == {"torchscript"}
 
 
 def test_of_a_link_what_it_points_to_is_replaced(sources, probes, target, tmp_path):
@@ -72,24 +91,6 @@ def test_of_a_link_what_it_points_to_is_replaced(sources, probes, target, tmp_pa
     assert link.is_symlink()
     assert verify(target).ok
     assert [path.name for path in target.parent.iterdir()] == ["edge"]
-
-
-def test_a_form_that_is_not_the_proven_file_is_dropped(sources, probes, target, caplog):
-    known = json.loads((target / "manifest.json").read_text())
-    known["files"]["edge.int8.onnx"]["sha256"] = "0" * 64
-    (target / "manifest.json").write_text(json.dumps(known))
-    export(sources["edge"], target, [FORMATS["onnx"]], probes)
-    assert "edge.int8.onnx is dropped: it is not the file that was proven" in caplog.text
-    assert not (target / "edge.int8.onnx").exists()
-
-
-def test_a_form_that_the_manifest_does_not_know_is_dropped(sources, probes, target, caplog):
-    known = json.loads((target / "manifest.json").read_text())
-    del known["formats"]["onnx-int8"]
-    (target / "manifest.json").write_text(json.dumps(known))
-    export(sources["edge"], target, [FORMATS["onnx"]], probes)
-    assert "edge.int8.onnx is dropped: the manifest does not know it" in caplog.text
-    assert verify(target).ok
 
 
 def test_a_damaged_form_is_dropped_with_a_word(sources, probes, target, caplog):
@@ -105,6 +106,29 @@ def test_a_strangers_file_is_kept(sources, probes, target):
     (target / "notes.txt").write_text("mine")
     export(sources["edge"], target, [FORMATS["onnx"]], probes)
     assert (target / "notes.txt").read_text() == "mine"
+    (target / "notes.txt").write_text("mine, and changed")
+    assert verify(target).ok
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are for administrators there")
+def test_so_is_a_link_that_leads_to_nothing(sources, probes, target):
+    (target / "link").symlink_to("nothing")
+    export(sources["edge"], target, [FORMATS["onnx"]], probes)
+    assert (target / "link").readlink() == Path("nothing")
+
+
+@pytest.mark.parametrize("name", ["README.md", "edge.json", "confusion.png"])
+def test_a_file_that_no_export_has_written_is_not_replaced(sources, probes, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ModelError, match=f"holds a {name} that no export has written; name another folder"):
+        export(sources["edge"], tmp_path, [FORMATS["onnx"]], probes)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "mine"}
+
+
+def test_weights_with_their_record_are_a_models_folder(sources, probes, target):
+    (target / "manifest.json").unlink()
+    export(sources["edge"], target, [FORMATS["onnx"]], probes)
+    assert verify(target).ok
 
 
 def test_a_folder_of_folders_or_a_file_is_not_replaced(sources, probes, tmp_path):
@@ -145,6 +169,16 @@ def test_a_death_between_the_two_renames_is_put_right(target):
     assert verify(target).ok
     assert digest(target) == before
     assert not target.with_name(".edge.old").exists()
+
+
+def test_so_it_is_where_one_of_its_files_is_asked_about(target):
+    target.rename(target.with_name(".edge.old"))
+    assert verify(target / "edge.int8.onnx").ok
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are several roots there")
+def test_the_root_of_the_file_system_is_no_models_folder():
+    assert [check.name for check in verify("/").failures] == ["manifest"]
 
 
 def swap_and_die(target, rename):

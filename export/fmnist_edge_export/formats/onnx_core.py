@@ -60,6 +60,9 @@ def _reason(error: Exception) -> str:
 def _with_plain_names(model: ModelProto) -> ModelProto:
     """Name every value after the operator that makes it, so that names do not depend on torch's version."""
     graph = model.graph
+    for node in graph.node:
+        if any(attribute.HasField("g") for attribute in node.attribute):  # whose values these names would meet
+            raise ModelError(f"a graph with a branch or a loop ({node.op_type}) cannot be exported to ONNX")
     parameters = {tensor.name for tensor in graph.initializer}
     renamed = {name: name for name in (graph.input[0].name, graph.output[0].name)}
     for index, node in enumerate(graph.node):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto, TensorProto, numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -32,6 +32,7 @@ Ranges = dict[str, tuple[float, float]]
 CALIBRATION_IMAGES = 4096
 PERCENTILE = 99.999
 _BATCH = 128
+_MULTIPLIERS = ("Conv", "Gemm", "MatMul")  # what integers are for
 _INTEGER_OPERATORS = ["Conv", "Relu", "MaxPool", "Add", "Gemm", "MatMul", "AveragePool", "Concat"]
 
 
@@ -68,6 +69,11 @@ def calibrate(core: ModelProto, images: Images) -> Ranges:
     return {name: (value.range_value[0].item(), value.range_value[1].item()) for name, value in data.items()}
 
 
+def can_be_quantised(core: ModelProto) -> bool:
+    """Tell whether anything but the last layer multiplies: the last one stays float."""
+    return any(node.op_type in _MULTIPLIERS for node in core.graph.node[: _last_layer(core)])
+
+
 def quantise(core: ModelProto, ranges: Ranges) -> ModelProto:
     """Return ``core`` in integers, its first layer and the pooling after it as one where they can be.
 
@@ -87,8 +93,8 @@ def quantise(core: ModelProto, ranges: Ranges) -> ModelProto:
 def quantise_as_it_is(core: ModelProto, ranges: Ranges, also: Sequence[str] = ()) -> ModelProto:
     """Return ``core`` with integer convolutions and matrix products, but for the last layer.
 
-    The last layer decides and costs next to nothing, so it stays float. ``also`` are operators that only move values,
-    to be done on integers.
+    The last layer decides and costs next to nothing, so it stays float, and so does what comes after it. ``also`` are
+    operators that only move values, to be done on integers.
 
     Raises:
         ModelError: the ranges are those of another network.
@@ -108,7 +114,7 @@ def quantise_as_it_is(core: ModelProto, ranges: Ranges, also: Sequence[str] = ()
         activation_qType=QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, data),
         nodes_to_quantize=[],
-        nodes_to_exclude=[core.graph.node[-1].name],
+        nodes_to_exclude=[node.name for node in core.graph.node[_last_layer(core) :]],
         op_types_to_quantize=[*_INTEGER_OPERATORS, *also],
         extra_options={},
     )
@@ -140,8 +146,16 @@ def _leave_out_what_is_understood(quantised: ModelProto) -> None:
     graph.initializer.extend(kept)
 
 
+def _last_layer(core: ModelProto) -> int:
+    """Return the place of the last operator that multiplies; the last of all where none does."""
+    layers = [place for place, node in enumerate(core.graph.node) if node.op_type in _MULTIPLIERS]
+    return layers[-1] if layers else len(core.graph.node) - 1
+
+
 def _check(ranges: Ranges, core: ModelProto) -> None:
-    missing = sorted({name for node in core.graph.node for name in node.output} - set(ranges) - {LOGITS})
+    typed = onnx.shape_inference.infer_shapes(core).graph.value_info
+    others = {value.name for value in typed if value.type.tensor_type.elem_type != TensorProto.FLOAT}  # sizes, choices
+    missing = sorted({name for node in core.graph.node for name in node.output} - set(ranges) - {LOGITS} - others)
     if missing:
         raise ModelError(
             f"no calibration range for {missing[0]}; the ranges kept with the weights are another network's"

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from fmnist_edge_export.calibration import softmax
+from fmnist_edge_export.calibration import log_softmax
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.formats.scores import SkipLogSoftmax
 from fmnist_edge_export.source import Source, normalised
-from fmnist_edge_runtime.errors import ModelError
+from fmnist_edge_runtime.errors import ModelError, first_line
 
 _BATCH = 250
 _CLOSE = 1e-4
@@ -27,7 +27,11 @@ def reference_logits(source: Source, images: Images) -> np.ndarray:
 def _logits(source: Source, images: Images) -> np.ndarray:
     name, labels = source.record.name, source.record.labels
     pixels = normalised(images, source.record.mean, source.record.std)
-    answer = _run(source.module, pixels)
+    try:
+        answer = _run(source.module, pixels)
+    except RuntimeError as error:
+        words = f"the module cannot take float {list(pixels.shape)}, as which it is given pictures"
+        raise ModelError(f"{name}: {words} ({first_line(error)})") from error
     if not isinstance(answer, np.ndarray) or answer.shape != (len(images), len(labels)):
         given = list(answer.shape) if isinstance(answer, np.ndarray) else type(answer).__name__
         raise ModelError(f"{name}: the module returns {given}, not float [N, {len(labels)}], one score a label")
@@ -38,7 +42,7 @@ def _logits(source: Source, images: Images) -> np.ndarray:
     with SkipLogSoftmax():
         logits = _run(source.module, pixels)
     # A net that ends in log_softmax gives its logits without it; skipping it must change nothing else.
-    if not np.array_equal(logits, answer) and np.abs(np.log(softmax(logits)) - answer).max() > _CLOSE:
+    if not np.array_equal(logits, answer) and np.abs(log_softmax(logits) - answer).max() > _CLOSE:
         raise ModelError(
             f"{name}: the module uses log_softmax other than as its last step; return the scores before it"
         )
