@@ -50,7 +50,8 @@ def _folder_checks(folder: Path) -> list[Check]:
         return [Check(manifest.NAME, "manifest", False, str(error))]
     checks = [_against_manifest(folder / name, entry) for name, entry in sorted(known.files.items())]
     strangers = sorted(p.name for p in folder.iterdir() if p.suffix in _MODELS and p.name not in known.files)
-    checks += [Check(name, "manifest", False, "not in the manifest; export the model again") for name in strangers]
+    unproven = "not in the manifest: no export has proven it; move it elsewhere"
+    checks += [Check(name, "manifest", False, unproven) for name in strangers]
     for name in sorted(known.files):
         if name.endswith(_MODELS) and (folder / name).is_file():
             try:

@@ -110,6 +110,17 @@ def test_a_strangers_file_is_kept(sources, probes, target):
     assert verify(target).ok
 
 
+def test_a_strangers_model_is_kept_too_and_not_taken_for_proven(sources, probes, target):
+    shutil.copy(target / "edge.onnx", target / "other.onnx")
+    export(sources["edge"], target, [FORMATS["onnx"]], probes)
+    assert (target / "other.onnx").is_file()
+    (failure,) = verify(target).failures
+    assert (failure.subject, failure.seen) == (
+        "other.onnx",
+        "not in the manifest: no export has proven it; move it elsewhere",
+    )
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links are for administrators there")
 def test_so_is_a_link_that_leads_to_nothing(sources, probes, target):
     (target / "link").symlink_to("nothing")
