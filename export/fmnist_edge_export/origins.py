@@ -28,9 +28,8 @@ def find_origins(model: str, recipe: Recipe, folder: Path) -> Origins:
         ModelError: one is missing or damaged.
     """
     files = {name: folder / name / f"{name}.int8.onnx" for name in recipe.teachers}
-    if recipe.begins_as:
-        files[recipe.begins_as] = folder / recipe.begins_as / f"{recipe.begins_as}.safetensors"
-    for file in files.values():
+    weights = folder / recipe.begins_as / f"{recipe.begins_as}.safetensors"
+    for file in [*files.values(), *([weights] if recipe.begins_as else [])]:
         if not file.is_file():
             words = f"--teachers names the folder of the models that {model} is made from"
             raise ModelError(f"{file}: no such file; {words}")
@@ -39,5 +38,5 @@ def find_origins(model: str, recipe: Recipe, folder: Path) -> Origins:
     digests = {name: classifier.contract.weights_sha256 for name, classifier in classifiers.items()}
     if not recipe.begins_as:
         return Origins(teachers, None, digests)
-    module, record = load_model(files[recipe.begins_as])
+    module, record = load_model(weights)
     return Origins(teachers, module.state_dict(), digests | {recipe.begins_as: record.weights_sha256})

