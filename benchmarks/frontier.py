@@ -50,7 +50,7 @@ def draw(picture: Path, points: list[tuple[Row, Evaluation]]) -> None:
         error = 100 - accuracy
         axes.axhline(error, color="grey", linewidth=0.8, linestyle=":")
         axes.annotate(
-            f"{name}: {accuracy} %", (0.99, error), xycoords=("axes fraction", "data"), ha="right", va="bottom"
+            f"{name}: {accuracy} %", (0.01, error), xycoords=("axes fraction", "data"), ha="left", va="bottom"
         )
     for row, measured in points:
         error = 100 * (1 - measured.accuracy)

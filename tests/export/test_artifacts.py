@@ -5,6 +5,8 @@ import json
 import pytest
 
 from fmnist_edge_export import manifest
+from fmnist_edge_export.models import build
+from fmnist_edge_export.origins import find_origins
 from fmnist_edge_export.recipes import RECIPES, Recipe
 from fmnist_edge_export.record import load_model
 from fmnist_edge_export.verify import verify
@@ -43,6 +45,15 @@ def test_a_record_names_the_committed_weights_that_a_model_began_as(root, name):
     origin = RECIPES[name].begins_as
     weights = root / "artifacts" / origin / f"{origin}.safetensors"
     assert record(root, name)["teachers"][origin] == load_model(weights)[1].weights_sha256
+
+
+def test_a_model_may_begin_as_one_of_its_own_teachers(root):
+    recipe = RECIPES["edge_large"]
+    assert recipe.begins_as in recipe.teachers
+    origins = find_origins("edge_large", recipe, root / "artifacts")
+    assert len(origins.teachers) == len(recipe.teachers)
+    assert origins.beginning.keys() == build("edge_large").state_dict().keys()
+    assert origins.digests == record(root, "edge_large")["teachers"]
 
 
 def test_the_edge_folder_is_whole_and_answers_here_as_where_it_was_made(root):
