@@ -1,5 +1,6 @@
 """Exporting from Python, and the two ways a model comes to be exported."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -82,7 +83,7 @@ def export_model(
         ModelError: the module or the arguments cannot be exported.
         ParityError: a proof failed; ``out`` is as it was, the error's ``report`` says which.
     """
-    target = Path(out).resolve()
+    target = Path(os.path.realpath(out))  # pathlib's own way fails where a link leads to itself
     examples = _checked_examples(examples, example_labels, len(labels))
     asked = formats_named(tuple(FORMATS) if formats is None else formats)
     height, width = size if examples is None else examples.shape[1:]

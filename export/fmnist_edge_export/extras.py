@@ -12,6 +12,8 @@ def needs_export_extra(what: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # as which a compiled module passes Ctrl-C on
+            raise error.__cause__ from None
         missing = error.name or str(error)
         raise MissingExtraError(
             f"{what} needs packages that are not installed ({missing}); type: pip install 'fmnist-edge[export]'"

@@ -60,7 +60,9 @@ def recover(target: Path) -> None:
 
 
 def refuse_unless_replaceable(target: Path) -> None:
-    """Raise if ``target`` is something that must not be replaced: a file, or a folder that holds other folders."""
+    """Raise if ``target`` must not be replaced: it is a file, a folder that holds folders, or a link to itself."""
+    if target.is_symlink():  # links were followed as far as they lead
+        raise ModelError(f"{target}: is a link that leads to itself; name another --out")
     if target.exists() and not target.is_dir():
         raise ModelError(f"{target}: is a file; name another --out")
     if target.is_dir() and any(entry.is_dir() for entry in target.iterdir()):

@@ -1,6 +1,7 @@
 """From a float model to a proven folder: build everything beside the target, prove it, then swap."""
 
 import logging
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -55,7 +56,7 @@ def export(
     Raises:
         ParityError: a proof failed; ``target`` is as it was. The error's ``report`` says which.
     """
-    target = target.resolve()  # of a link, what it points to is replaced
+    target = Path(os.path.realpath(target))  # of a link, what it points to is replaced
     refuse_unless_replaceable(target)
     recover(target)
     _refuse_strangers(source.record.name, target)
@@ -180,10 +181,17 @@ def _our_files(name: str) -> set[str]:
 
 
 def _refuse_strangers(name: str, target: Path) -> None:
-    """Raise if an export would replace files that none has written: a README, say, of the folder one stands in."""
-    taken = sorted(_our_files(name).intersection(path.name for path in target.iterdir())) if target.is_dir() else []
-    if taken and manifest.NAME not in taken and not _is_record(target / f"{name}.json"):
-        raise ModelError(f"{target}: holds a {taken[0]} that no export has written; name another folder")
+    """Raise if an export would replace files that none has written: a README, say, of the folder one stands in.
+
+    What exports have written is in the manifest; where only a record is, as in a clone, all is taken for theirs.
+    """
+    taken = _our_files(name).intersection(path.name for path in target.iterdir()) if target.is_dir() else set()
+    try:
+        written = {manifest.NAME, *manifest.read(target).files}
+    except ModelError:
+        written = taken if _is_record(target / f"{name}.json") else set()
+    if strangers := sorted(taken - written):
+        raise ModelError(f"{target}: holds a {strangers[0]} that no export has written; name another folder")
 
 
 def _is_record(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Checking finished files: their digests, their self-tests, and a folder against its manifest. ONNX needs no torch."""
 
+import os
 from pathlib import Path
 
 from fmnist_edge_export import manifest
@@ -23,17 +24,24 @@ def verify(path: str | Path) -> Report:
     An export that was killed in the middle of replacing the folder is put right first.
 
     Raises:
-        ModelError: there is nothing at ``path``.
+        ModelError: there is nothing at ``path``, or nothing that can be looked at.
         MissingExtraError: a TorchScript file alone was given, and torch is not installed.
     """
     path = Path(path)
-    _put_right(path.resolve())
+    try:
+        return Report(tuple(_checks(path, Path(os.path.realpath(path)))))
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise ModelError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+
+
+def _checks(path: Path, resolved: Path) -> list[Check]:
+    _put_right(resolved)
     if path.is_dir():
-        with locked(path.resolve().parent, shared=True):  # no export replaces the folder while it is looked at
-            return Report(tuple(_folder_checks(path)))
+        with locked(resolved.parent, shared=True):  # no export replaces the folder while it is looked at
+            return _folder_checks(path)
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder; give a model file, or a folder made by fmnist-edge export")
-    return Report(tuple(_file_checks(path, path.name)))
+    return _file_checks(path, path.name)
 
 
 def _put_right(path: Path) -> None:

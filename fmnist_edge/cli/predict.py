@@ -173,6 +173,7 @@ def _explained(classifier: "Classifier", names: list[str], asked: _Asked, folder
         answer: Prediction | ImageError
         try:
             answer, view = classifier.explain(_source(name), read_as=asked.read_as)
+            drawing.unlink(missing_ok=True)  # a link there may lead to anything
             view.save(drawing)
         except ImageError as error:
             answer = error

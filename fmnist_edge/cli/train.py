@@ -74,6 +74,7 @@ def train(
     parts = split(load("train", data), test, recipe)
     watched = "validation" if recipe.validation else "test"
     run = Run(model, recipe, origins.digests)
+    folder.mkdir(parents=True, exist_ok=True)  # what cannot be made is not found out after an epoch
 
     def report(epoch: Epoch) -> None:
         say(

@@ -31,9 +31,8 @@ def verify(
     for path in paths:
         try:
             report = verify_path(path)
-        except (ModelError, MissingExtraError, OSError) as error:
-            reason = f"{path}: cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)
-            complain(reason)
+        except (ModelError, MissingExtraError) as error:
+            complain(str(error))
             exit_code = WRONG_CALL
             continue
         if not quiet or not report.ok:

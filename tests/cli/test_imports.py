@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import fmnist_edge
+from fmnist_edge_export.extras import needs_export_extra
 
 REPORT = "import sys; print(' '.join(sorted({name.split('.')[0] for name in sys.modules})))"
 
@@ -175,3 +176,8 @@ def test_without_the_extra_python_names_it_too():
     code = MISSING + "import fmnist_edge\nfmnist_edge.export_model"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert "pip install 'fmnist-edge[export]'" in done.stderr.splitlines()[-1]
+
+
+def test_ctrl_c_that_a_compiled_module_passes_on_is_no_missing_package():
+    with pytest.raises(KeyboardInterrupt), needs_export_extra("it"):
+        raise ImportError("initialization failed") from KeyboardInterrupt()

@@ -97,6 +97,19 @@ def test_a_drawing_that_would_replace_an_input_is_refused(run, root, tmp_path):
     assert (tmp_path / "0001-a.png").read_bytes() == (root / PICTURES / "bag.png").read_bytes()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links are for administrators there")
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_what_a_link_in_the_folder_of_views_leads_to_stays(run, root, tmp_path, link):
+    picture, other, views = tmp_path / "a.png", tmp_path / "other.png", tmp_path / "views"
+    for path in (picture, other):
+        path.write_bytes((root / PICTURES / "bag.png").read_bytes())
+    views.mkdir()
+    link(other, views / "0001-a.png")
+    assert run("predict", picture, "--save-view", views).returncode == 0
+    assert other.read_bytes() == picture.read_bytes()
+    assert not (views / "0001-a.png").is_symlink()
+
+
 def test_views_need_a_folder_with_a_name(run, root, tmp_path):
     done = run("predict", root / PICTURES / "bag.png", "--save-view", "", cwd=tmp_path)
     assert done.returncode == 2

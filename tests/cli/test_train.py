@@ -119,3 +119,10 @@ def test_the_recipe_is_shown_and_nothing_is_trained(train, tmp_path):
     assert lines["epochs"] == "7"
     assert lines["teachers"] == "teacher_9, teacher_15, edge_large_first"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_where_nothing_can_be_made_is_found_out_before_an_epoch(train, tmp_path):
+    (tmp_path / "cnn").write_text("mine")
+    done = train("cnn", "--epochs", 1)
+    assert done.returncode == 1
+    assert done.stderr.decode() == f"fmnist-edge: {tmp_path / 'cnn'}: File exists\n"

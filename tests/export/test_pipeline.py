@@ -136,6 +136,36 @@ def test_a_file_that_no_export_has_written_is_not_replaced(sources, probes, tmp_
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "mine"}
 
 
+def test_nor_is_one_beside_somebody_elses_manifest(sources, probes, tmp_path):
+    (tmp_path / "manifest.json").write_text('{"name": "My web app"}')
+    with pytest.raises(ModelError, match=r"holds a manifest\.json that no export has written"):
+        export(sources["edge"], tmp_path, [FORMATS["onnx"]], probes)
+
+
+def test_nor_is_one_that_the_manifest_does_not_know(sources, probes, target):
+    before = json.loads((target / "manifest.json").read_text())
+    del before["files"]["edge.int8.onnx"]
+    (target / "manifest.json").write_text(json.dumps(before))
+    with pytest.raises(ModelError, match=r"holds a edge\.int8\.onnx that no export has written"):
+        export(sources["edge"], target, [FORMATS["onnx"]], probes)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are for administrators there")
+def test_a_link_that_leads_to_itself_is_refused(sources, probes, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ModelError, match="is a link that leads to itself; name another --out"):
+        export(sources["edge"], tmp_path / "loop", [FORMATS["onnx"]], probes)
+    with pytest.raises(ModelError, match="no such file or folder"):
+        verify(tmp_path / "loop")
+    assert (tmp_path / "loop").is_symlink()
+
+
+@pytest.mark.parametrize("path", [300 * "a", "a\0b"])
+def test_what_cannot_be_looked_at_is_a_model_error(path):
+    with pytest.raises(ModelError, match="cannot be read"):
+        verify(path)
+
+
 def test_weights_with_their_record_are_a_models_folder(sources, probes, target):
     (target / "manifest.json").unlink()
     export(sources["edge"], target, [FORMATS["onnx"]], probes)
