@@ -104,14 +104,15 @@ def export_model(
     try:
         source = Source(module.eval(), record, weights)
         notes: tuple[str, ...] = ("no examples were given: temperature 1, nothing is unknown, no int8 form",)
-        if formats is None and (examples is None or not can_be_quantised(source.core)):
-            asked = [form for form in asked if form.name != "onnx-int8"]
         real, words = _sample_of_size(height, width), "Fashion-MNIST's sample pictures"
+        quantisable = examples is not None and can_be_quantised(source.core)
         if examples is not None:
             source, notes = _calibrated(source, examples, example_labels)
-            if not can_be_quantised(source.core):
+            if not quantisable:
                 notes += ("no int8 form: nothing but the last layer, which stays float, multiplies",)
             real, words = examples, "the examples given"
+        if formats is None and not quantisable:
+            asked = [form for form in asked if form.name != "onnx-int8"]
         probes = make_probes(real, example_labels, words, real)
         return export(source, target, asked, probes, notes=notes, keep_failed=keep_failed)
     finally:

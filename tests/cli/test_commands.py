@@ -105,8 +105,10 @@ def test_verify_goes_on_after_a_path_that_cannot_be_looked_at(invoke, artifacts)
     assert "ok" in done.stdout
 
 
-def test_a_model_without_a_name_is_not_edge(invoke):
-    assert invoke("export", "").exit_code == 2
+def test_a_model_without_a_name_is_not_edge(invoke, tmp_path):
+    done = invoke("export", "", "--out", tmp_path)
+    assert done.exit_code == 2
+    assert f"{tmp_path / '.safetensors'}: no such file" in done.stderr
 
 
 def test_verify_replays_a_single_torchscript_file(invoke, artifacts):

@@ -36,21 +36,23 @@ def test_every_form_of_a_folder_is_measured_in_one_run(root):
         assert (row.ratio == 1) == (row.form == "onnx-int8")
 
 
-@pytest.mark.usefixtures("short")
-@pytest.mark.parametrize("size", [28, 20])
-def test_what_the_kit_cannot_ask_is_left_out_with_a_word(tmp_path, size):
+def folder_of_a_module(folder, size):
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(size**2, 4))
-    export_model(net, labels="abcd", out=tmp_path / "mine", size=(size, size), formats=["onnx"])
-    files = find_files([tmp_path])
-    if size == 28:
-        result = benchmark(files, threads=1)
-        assert [row.form for row in result.rows] == ["onnx"]
-        assert result.left_out == (
-            f"{tmp_path / 'mine' / 'mine.safetensors'}: weights of a Sequential, which the kit cannot build",
-        )
-    else:
-        with pytest.raises(ModelError, match=r"takes pictures of 20 x 20, not of 28 x 28.*nothing that can be run"):
-            benchmark(files, threads=1)
+    export_model(net, labels="abcd", out=folder, size=(size, size), formats=["onnx"])
+    return folder
+
+
+@pytest.mark.usefixtures("short")
+def test_weights_of_a_module_that_the_kit_cannot_build_are_left_out_with_a_word(tmp_path):
+    folder = folder_of_a_module(tmp_path / "mine", 28)
+    result = benchmark(find_files([folder]), threads=1)
+    assert [row.form for row in result.rows] == ["onnx"]
+    assert result.left_out == (f"{folder / 'mine.safetensors'}: weights of a Sequential, which the kit cannot build",)
+
+
+def test_pictures_of_another_size_are_not_asked_for(tmp_path):
+    with pytest.raises(ModelError, match=r"takes pictures of 20 x 20, not of 28 x 28.*nothing that can be run"):
+        benchmark(find_files([folder_of_a_module(tmp_path / "mine", 20)]), threads=1)
 
 
 def test_the_fastest_exact_form_is_recommended():

@@ -10,12 +10,15 @@ from PIL import Image
 from torch import nn
 from torchvision.models import resnet18
 
+from fmnist_edge_export import api
 from fmnist_edge_export.api import export_model
 from fmnist_edge_export.proof.reference import reference_logits
 from fmnist_edge_export.record import Record
 from fmnist_edge_export.source import Source
 from fmnist_edge_export.verify import verify
+from fmnist_edge_runtime import contract
 from fmnist_edge_runtime.classifier import Classifier
+from fmnist_edge_runtime.contract import self_test_json
 from fmnist_edge_runtime.errors import ImageError, ModelError, ParityError
 
 MEAN, STD = 0.2860, 0.3530
@@ -243,6 +246,11 @@ def test_what_cannot_be_exported_is_refused_with_one_line(tmp_path, module, chan
         export_model(module, **{"labels": "abcd", "out": tmp_path / "it", **changes})
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_four_of_the_largest_pictures_fit_into_the_metadata():
+    pictures = self_test_json(bytes(4 * api._MOST_PIXELS))["images"]
+    assert 0 < contract._MOST_BYTES - len(pictures) < 300_000, "and leave room for all else"
 
 
 def test_examples_must_be_pictures(tmp_path):
