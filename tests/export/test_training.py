@@ -271,6 +271,15 @@ def test_a_shifted_image_is_the_image_moved_or_mirrored():
     assert set(columns.tolist()) == {6, 7, 8, 9, 10} | {17, 18, 19, 20, 21}
 
 
+def test_another_image_fades_into_about_the_asked_share():
+    levels = torch.arange(1000.0).view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
+    mixed = augmented(levels, shift=0, erase=0.0, mix=0.4)
+    change = (mixed - levels)[:, 0, 0, 0]
+    assert 0.35 < (change != 0).float().mean() < 0.45
+    assert change.abs().max() <= 500  # at most half of another: 0 and 999 meet at 499.5
+    assert (mixed == mixed[:, :, :1, :1]).all()
+
+
 def test_about_the_asked_share_of_images_is_erased():
     changed = augmented(torch.full((2000, 1, 28, 28), 2.0), shift=0, erase=0.3)
     erased = (changed < 2).flatten(1)
