@@ -48,10 +48,14 @@ def __getattr__(name: str) -> Any:
     """Load a public name when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from fmnist_edge_export.extras import needs_export_extra
+    if _HOMES[name].startswith("fmnist_edge_runtime"):
+        home = import_module(_HOMES[name])
+    else:
+        from fmnist_edge_export.extras import needs_export_extra
 
-    with needs_export_extra(f"fmnist_edge.{name}"):
-        value = getattr(import_module(_HOMES[name]), name)
+        with needs_export_extra(f"fmnist_edge.{name}"):
+            home = import_module(_HOMES[name])
+    value = getattr(home, name)
     globals()[name] = value
     return value
 

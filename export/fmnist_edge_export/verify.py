@@ -1,5 +1,6 @@
 """Checking finished files: their digests, their self-tests, and a folder against its manifest. ONNX needs no torch."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def verify(path: str | Path) -> Report:
 def _checks(path: Path, resolved: Path) -> list[Check]:
     _put_right(resolved)
     if path.is_dir():
-        with locked(resolved.parent, shared=True):  # no export replaces the folder while it is looked at
+        # No export replaces the folder while it is looked at.
+        with locked(resolved.parent, shared=True) if _listable(resolved.parent) else contextlib.nullcontext():
             return _folder_checks(path)
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder; give a model file, or a folder made by fmnist-edge export")
@@ -47,8 +49,13 @@ def _checks(path: Path, resolved: Path) -> list[Check]:
 def _put_right(path: Path) -> None:
     """Recover ``path``, or the folder that it was in."""
     for folder in [path] if path.is_dir() else [] if path.exists() else [path.parent, path]:
-        if folder.name:  # the root of the file system has none
+        if folder.name and _listable(folder.parent):  # the root of the file system has no name
             recover(folder)
+
+
+def _listable(folder: Path) -> bool:
+    """Tell whether a folder may be listed, and so locked: one that may only be entered is often somebody's home."""
+    return os.access(folder, os.R_OK)
 
 
 def _folder_checks(folder: Path) -> list[Check]:

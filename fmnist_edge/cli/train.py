@@ -22,7 +22,8 @@ def train(
     ],
     epochs: Annotated[int | None, typer.Option(min=1, metavar="N", help="[default: the recipe's]")] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="The same seed repeats a run. [default: the recipe's]")
+        int | None,
+        typer.Option(min=0, max=2**32 - 1, metavar="N", help="The same seed repeats a run. [default: the recipe's]"),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model's folder is made.")] = Path("runs"),
     teachers: Annotated[
@@ -66,7 +67,9 @@ def train(
             show(f"{name:20} {words or '-'}")
         return
     folder = out / model
-    checkpoint = folder / "checkpoint.safetensors"
+    checkpoint, finished = folder / "checkpoint.safetensors", folder / f"{model}.safetensors"
+    if finished.exists():
+        raise ModelError(f"{finished}: a finished run; remove it, or name another --out")
     if checkpoint.exists() and not resume:
         raise ModelError(f"{checkpoint}: an unfinished run; go on with --resume, remove it, or name another --out")
     origins = find_origins(model, recipe, teachers)
@@ -103,7 +106,7 @@ def train(
     record = finish(run, module, curve, parts, test)
     save_model(folder, module, record)
     checkpoint.unlink()
-    show(f"{folder / model}.safetensors: {record.test_accuracy:.2%} of the test images right")
+    show(f"{finished}: {record.test_accuracy:.2%} of the test images right")
 
 
 class _EpochBars(contextlib.ExitStack):

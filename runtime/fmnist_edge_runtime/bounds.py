@@ -1,10 +1,9 @@
-"""What a picture may cost: reckoned from its headers, before anything of it is decoded.
+"""What a picture may cost to decode: reckoned from its headers, before anything of it is decoded.
 
 A limit on pixels alone would not do. Beside the picture that Pillow fills, a WebP decoder holds its canvas twice, a
 progressive JPEG all its coefficients, a TIFF a whole strip or tile, which may be larger than the picture.
 """
 
-import struct
 from typing import Any
 
 from PIL.ImageFile import ImageFile
@@ -12,32 +11,15 @@ from PIL.ImageFile import ImageFile
 MOST_PIXELS = 50_000_000
 MOST_BYTES = 128 * 2**20
 _MOST_VISITS = 1_500_000_000  # of a coefficient by a scan: about a second
-_MOST_BLOCKS = 100_000  # strips or tiles of a TIFF; Pillow makes an object of each
+_MOST_IN_PYTHON = 2_000_000  # samples, or quarters of that many bytes: some seconds
+_MOST_COMMENTS = 1_000  # in the pixels of a plain PPM; a megabyte is copied for each
 _MOST_LAYERS = 8  # blocks that cover one another; a TIFF may keep its colours apart
 
 _AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1")  # which Pillow takes for AVIF
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BITS, _COMPRESSION, _COLOURS, _STRIPS, _TURN, _ROWS = 258, 259, 262, 273, 274, 278
-_TILE_WIDTH, _TILE_HEIGHT, _TILES = 322, 323, 324
+_DECODERS_IN_PYTHON = ("ppm", "ppm_plain", "bmp_rle")
+_BITS, _COMPRESSION, _COLOURS, _TURN, _ROWS, _TILE_WIDTH, _TILE_HEIGHT = 258, 259, 262, 274, 278, 322, 323
 _UNCOMPRESSED, _YCBCR = 1, 6
 _START_OF_SCAN = 0xDA
-
-
-def refuse_hostile_tiff(content: bytes) -> None:
-    """Raise ValueError for a TIFF whose directory is made to be costly or to be read in two ways; else do nothing."""
-    if content[:4] not in _TIFF_STARTS:
-        return
-    try:
-        entries = _tiff_entries(content)
-    except struct.error:
-        raise ValueError("its directory is beyond its end") from None
-    counts: dict[int, int] = {}
-    for tag, count in entries:
-        if tag in counts:  # Pillow would go by the last, libtiff by the first
-            raise ValueError(f"tag {tag} twice")
-        counts[tag] = count
-    if max(counts.get(_STRIPS, 0), counts.get(_TILES, 0)) > _MOST_BLOCKS:
-        raise ValueError(f"more than {_MOST_BLOCKS:,} strips")
 
 
 def too_costly_avif(content: bytes) -> str | None:
@@ -65,6 +47,8 @@ def too_costly(image: ImageFile, size: tuple[int, int], content: bytes) -> str |
     covered = sum((right - left) * (lower - upper) for left, upper, right, lower in boxes)
     if covered > _MOST_LAYERS * image.width * image.height:
         return f"its parts cover its {shape} pixels too often"
+    if _takes_long_in_python(image, content):
+        return f"{shape} in this format takes too long to decode"
     needed = image.width * image.height * (1 if image.mode in ("1", "L", "P") else 4)
     if image.format == "WEBP":
         needed += 12 * image.width * image.height
@@ -79,23 +63,19 @@ def too_costly(image: ImageFile, size: tuple[int, int], content: bytes) -> str |
     return _more_than_most(needed, shape)
 
 
+def _takes_long_in_python(image: ImageFile, content: bytes) -> bool:
+    decoder = image.tile[0][0] if image.tile else ""
+    samples = image.width * image.height * len(image.getbands())
+    return decoder in _DECODERS_IN_PYTHON and (
+        max(samples, len(content) // 4) > _MOST_IN_PYTHON
+        or (decoder == "ppm_plain" and content.count(b"#") > _MOST_COMMENTS)
+    )
+
+
 def _more_than_most(needed: int, what: str) -> str | None:
     if needed > MOST_BYTES:
         return f"{what} takes {-(-needed // 2**20)} MiB to decode, more than {MOST_BYTES // 2**20} MiB"
     return None
-
-
-def _tiff_entries(content: bytes) -> list[tuple[int, int]]:
-    """Return tag and count of each entry in the first directory of a TIFF or BigTIFF."""
-    order = "<" if content[:2] == b"II" else ">"
-    word, number, entry, at = ("Q", "Q", "HHQQ", 8) if b"+" in content[:4] else ("I", "H", "HHII", 4)
-    (start,) = struct.unpack_from(order + word, content, at)
-    (count,) = struct.unpack_from(order + number, content, start)
-    first, step = start + struct.calcsize(order + number), struct.calcsize(order + entry)
-    if first + count * step > len(content):
-        raise struct.error
-    entries = (struct.unpack_from(order + entry, content, first + step * index) for index in range(count))
-    return [(tag, values) for tag, _, values, _ in entries]
 
 
 def _tiff_extra(image: ImageFile) -> int:

@@ -22,9 +22,9 @@ from fmnist_edge_runtime.bundled import bundled_model
 from fmnist_edge_runtime.contract import PICTURE_READER_VERSION, Contract
 from fmnist_edge_runtime.cores import MOST_THREADS, allowed_cores
 from fmnist_edge_runtime.errors import ImageError, ModelError
-from fmnist_edge_runtime.picture import PictureSource, open_picture
+from fmnist_edge_runtime.picture import PictureSource, held, open_picture
 from fmnist_edge_runtime.prediction import Prediction
-from fmnist_edge_runtime.reader import ReadAs, Reading, read_image, read_picture
+from fmnist_edge_runtime.reader import ReadAs, Reading, check_way, read_image, read_picture
 from fmnist_edge_runtime.selftest import Replay, replay
 from fmnist_edge_runtime.session import Floats, Images
 
@@ -187,8 +187,12 @@ class Classifier:
         """Classify pictures as they come, in order, in constant memory, on as many threads as there are cores allowed.
 
         ``workers`` is another number of such threads. With ``errors="return"`` a picture that cannot be read gives its
-        ImageError in place of a prediction, and the others are still answered.
+        ImageError in place of a prediction, and the others are still answered. Arrays, files and PIL images are taken
+        as they are when the iterable gives them: it may fill the same one again, or close it.
         """
+        if isinstance(images, str | bytes | os.PathLike):
+            raise TypeError("predict_many takes an iterable of pictures; for a single one there is predict")
+        check_way(read_as)
         if errors not in ("raise", "return"):
             raise ValueError(f"errors={errors!r}: 'raise' or 'return'")
         if workers is not None and workers < 1:
@@ -312,12 +316,12 @@ class Classifier:
                     raise item
                 yield item
 
-    def _answer_batch(self, images: list[PictureSource], read_as: ReadAs) -> list[Prediction | ImageError]:
+    def _answer_batch(self, images: list[PictureSource | ImageError], read_as: ReadAs) -> list[Prediction | ImageError]:
         height, width = self._file.contract.height, self._file.contract.width
         readings: list[Reading | ImageError] = []
         for image in images:
             try:
-                readings.append(read_picture(image, height, width, read_as))
+                readings.append(image if isinstance(image, ImageError) else read_picture(image, height, width, read_as))
             except ImageError as error:
                 readings.append(error)
         rows = iter(self._rows([reading.views for reading in readings if isinstance(reading, Reading)]))
@@ -327,8 +331,15 @@ class Classifier:
         ]
 
 
-def _batches(images: Iterable[PictureSource], size: int) -> Iterator[list[PictureSource]]:
-    """Yield lists of ``size`` pictures; arrays are copied, for a camera may fill the same one again and again."""
-    stream = (image.copy() if isinstance(image, np.ndarray) else image for image in images)
+def _batches(images: Iterable[PictureSource], size: int) -> Iterator[list[PictureSource | ImageError]]:
+    """Yield lists of ``size`` pictures, each as it was when the iterator gave it."""
+    stream = map(_held_or_error, images)
     while batch := list(itertools.islice(stream, size)):
         yield batch
+
+
+def _held_or_error(image: PictureSource) -> PictureSource | ImageError:
+    try:
+        return held(image)
+    except ImageError as error:
+        return error

@@ -10,8 +10,8 @@ _NEARLY = 4  # grey levels from black, or from white
 def is_fmnist_form(image: Image.Image, height: int, width: int) -> bool:
     """Whether ``image`` is ``[height, width]`` pixels each repeated k by k times, grey, and more black than white.
 
-    That more pixels are within 4 levels of black than of white holds for each of the 60,000 training images and for
-    none of their negatives. A rule on the border alone would not do: many bags and coats touch it.
+    That more pixels are less than 4 levels from black than from white holds for each of the 60,000 training images and
+    for none of their negatives. A rule on the border alone would not do: many bags and coats touch it.
     """
     scale = image.width // width
     if scale < 1 or image.size != (scale * width, scale * height):
@@ -30,7 +30,7 @@ def is_fmnist_form(image: Image.Image, height: int, width: int) -> bool:
 
 
 def is_dark(cells: npt.NDArray[np.uint8]) -> bool:
-    """Whether more pixels of uint8 ``cells`` are within 4 levels of black than of white."""
+    """Whether more pixels of uint8 ``cells`` are less than 4 levels from black than from white."""
     return bool(np.count_nonzero(cells < _NEARLY) > np.count_nonzero(cells > 255 - _NEARLY))
 
 

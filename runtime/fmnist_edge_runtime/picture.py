@@ -1,7 +1,8 @@
 """Any picture, as people have them, decoded within bounds.
 
-The formats below and no others, what ``bounds.py`` allows, the first frame of several, turned as the orientation tag
-says. Large JPEGs are decoded at a fraction of their size, other large pictures are shrunk as soon as they are decoded.
+The formats below and no others, what ``headers.py`` and ``bounds.py`` allow, the first frame of several, turned as the
+orientation tag says. Large JPEGs are decoded at a fraction of their size, other large pictures are shrunk as soon as
+they are decoded.
 """
 
 import io
@@ -13,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from fmnist_edge_runtime.bounds import MOST_PIXELS, refuse_hostile_tiff, too_costly, too_costly_avif
+from fmnist_edge_runtime.bounds import MOST_PIXELS, too_costly, too_costly_avif
 from fmnist_edge_runtime.errors import ImageError, first_line
 from fmnist_edge_runtime.fmnist_form import to_grey
+from fmnist_edge_runtime.headers import refuse_hostile_header
 
 PictureSource: TypeAlias = Union[str, "os.PathLike[str]", bytes, BinaryIO, Image.Image, npt.NDArray[np.uint8]]
 
@@ -23,8 +25,10 @@ _FIRST_BYTES = 64 * 2**10  # asked for first: Python makes room for all that is 
 MOST_FILE_BYTES = 64 * 2**20
 MOST_KEPT_PIXELS = 4 * 2**20  # of a picture that is handed on: what follows makes several copies
 _DRAFT_SIDE = 224  # pixels; four times what the cut-out works on
+_MOST_EXIF_BYTES = 2**20  # Pillow makes an object of each number in it
 SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".avif"}
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".pfm"}
 )
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 # How files begin whose decoders Pillow has ready at once (PNG, JPEG, GIF, BMP, PPM); loading all takes 24 ms and 3 MB.
@@ -75,6 +79,25 @@ def open_picture(source: PictureSource) -> Image.Image:
     )
 
 
+def held(source: PictureSource) -> PictureSource:
+    """Return ``source`` so that it stays what it is: whoever gave it may go on to fill it anew, or close it.
+
+    Raises:
+        ImageError: a file or a PIL image cannot be read.
+    """
+    if isinstance(source, np.ndarray):
+        return source.copy()
+    if isinstance(source, Image.Image):
+        image = _from_image(source).copy()
+        image.info = {key: value for key, value in image.info.items() if key == "transparency"}  # it is turned already
+        return image
+    if isinstance(source, bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, str | os.PathLike | bytes) or not hasattr(source, "read"):
+        return source
+    return io.BytesIO(_content(source, "the picture given as a file"))
+
+
 def _decode(file: BinaryIO, name: str) -> Image.Image:
     content = _content(file, name)
     if not content:
@@ -82,7 +105,7 @@ def _decode(file: BinaryIO, name: str) -> Image.Image:
     if len(content) > MOST_FILE_BYTES:
         raise ImageError(f"{name}: larger than {MOST_FILE_BYTES // 2**20} MiB; make it smaller")
     try:
-        refuse_hostile_tiff(content)
+        refuse_hostile_header(content)
         _refuse(name, too_costly_avif(content))
         image = Image.open(io.BytesIO(content), formats=_available_formats(content))
         _refuse_empty(image, name)
@@ -144,6 +167,8 @@ def _decoded(image: Image.Image, name: str) -> Image.Image:
     try:
         image.load()
         image = image.convert("LA") if image.mode == "La" else image  # which nothing but this can be made of
+        if len(image.info.get("exif") or b"") > _MOST_EXIF_BYTES:
+            raise ImageError(f"more than {_MOST_EXIF_BYTES // 2**20} MiB of Exif data; save it without")
         turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
         if image.mode == "F" or image.width * image.height > MOST_KEPT_PIXELS:
             from fmnist_edge_runtime.shrink import floats_to_grey, shrunk  # not for every start

@@ -35,6 +35,12 @@ class Reading:
         return np.asarray(self.views[0])
 
 
+def check_way(read_as: str) -> None:
+    """Raise ValueError unless there is such a way to read a picture."""
+    if read_as not in WAYS:
+        raise ValueError(f"read_as={read_as!r}: one of {', '.join(WAYS)}")
+
+
 def read_picture(source: PictureSource, height: int, width: int, read_as: ReadAs = "auto") -> Reading:
     """Read ``source``: a path, a file's bytes, a binary file, a PIL image, or a uint8 array (grey, RGB or RGBA).
 
@@ -44,8 +50,7 @@ def read_picture(source: PictureSource, height: int, width: int, read_as: ReadAs
     Raises:
         ImageError: it cannot be read; the message names it.
     """
-    if read_as not in WAYS:
-        raise ValueError(f"read_as={read_as!r}: one of {', '.join(WAYS)}")
+    check_way(read_as)
     # Exactly an array, and no subclass: those may index in ways of their own.
     if type(source) is np.ndarray and source.shape == (height, width) and source.dtype == np.uint8:
         reading = _read_cells(source, read_as)

@@ -59,9 +59,11 @@ def _scaled(image: Image.Image) -> Image.Image:
 
 
 def _enlarged(pixels: npt.NDArray[np.uint8]) -> Image.Image:
-    times = max(1, _PANEL // max(pixels.shape))
-    size = (pixels.shape[1] * times, pixels.shape[0] * times)
-    return Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST).convert("RGB")
+    image = Image.fromarray(pixels).convert("RGB")
+    if max(image.size) > _PANEL:
+        return _scaled(image)
+    times = _PANEL // max(image.size)
+    return image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

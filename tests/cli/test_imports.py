@@ -160,6 +160,7 @@ def test_a_missing_extra_is_one_line_with_the_command_to_type(arguments):
 def test_without_the_extra_a_folder_still_verifies_but_for_torchscript(root):
     code = MISSING + command("verify", str(root / "artifacts/edge"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
     assert "not replayed: torch is not installed" in done.stdout
     assert "FAILED" not in done.stdout
 
@@ -167,6 +168,7 @@ def test_without_the_extra_a_folder_still_verifies_but_for_torchscript(root):
 def test_without_the_extra_the_benchmark_leaves_pytorch_out_and_says_so(root):
     code = MISSING + command("benchmark", str(root / "artifacts/edge"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
     left_out = [line for line in done.stdout.splitlines() if line.startswith("not measured: ")]
     assert [Path(line.split(": ")[1]).name for line in left_out] == ["edge.safetensors", "edge.torchscript.pt"]
     assert "edge: use onnx" in done.stdout
@@ -176,6 +178,12 @@ def test_without_the_extra_python_names_it_too():
     code = MISSING + "import fmnist_edge\nfmnist_edge.export_model"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert "pip install 'fmnist-edge[export]'" in done.stderr.splitlines()[-1]
+
+
+def test_a_broken_base_install_is_not_told_to_install_the_workshop():
+    code = MISSING.replace('"torch"', '"PIL"') + "import fmnist_edge\nfmnist_edge.Classifier"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'PIL'"
 
 
 def test_ctrl_c_that_a_compiled_module_passes_on_is_no_missing_package():

@@ -40,6 +40,24 @@ def test_a_trained_model_is_weights_and_record_and_can_be_exported(train, run, t
     assert (tmp_path / "out" / "cnn" / "cnn.onnx").is_file()
 
 
+@pytest.mark.parametrize("more", [(), ("--resume",)])
+def test_a_finished_model_is_not_replaced(train, tmp_path, more):
+    finished = tmp_path / "cnn" / "cnn.safetensors"
+    finished.parent.mkdir()
+    finished.write_bytes(b"days of work")
+    done = train("cnn", "--epochs", 1, *more)
+    assert done.returncode == 2
+    assert done.stderr.decode() == f"fmnist-edge: {finished}: a finished run; remove it, or name another --out\n"
+    assert finished.read_bytes() == b"days of work"
+
+
+def test_a_seed_too_large_is_refused_before_anything_is_done(train, tmp_path):
+    done = train("cnn", "--epochs", 1, "--seed", 2**32)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr.decode()
+    assert not (tmp_path / "cnn").exists()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise there")
 def test_ctrl_c_keeps_the_last_complete_epoch_and_resume_goes_on(train, tmp_path):
     command = [sys.executable, str(SCRIPT), "train", "cnn", "--epochs", "60", "--out", str(tmp_path)]

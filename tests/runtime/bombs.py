@@ -72,6 +72,22 @@ def tiff(width, height, *, bits=(8,), compression=1, content=b"", strips=1, repe
     return b"II*\0" + struct.pack("<I", 8) + directory + bytes(4) + tail + content
 
 
+def tiff_of_numbers(count):
+    """A TIFF whose orientation is ``count`` numbers of 16 bits."""
+    content = tiff(1, 1, turn=1, content=b"\0")
+    entry = struct.pack("<HHII", 274, 4, 1, 1)
+    return content.replace(entry, struct.pack("<HHII", 274, 3, count, len(content))) + b"\1\0" * count
+
+
+def exif(count):
+    """Exif data whose orientation is ``count`` numbers of 16 bits."""
+    return b"II*\0" + struct.pack("<IHHHIII", 8, 1, 274, 3, count, 26, 0) + b"\1\0" * count
+
+
+def jpeg_segment(kind, content):
+    return bytes((0xFF, kind)) + struct.pack(">H", 2 + len(content)) + content
+
+
 def saved(kind, mode, side, **options):
     buffer = io.BytesIO()
     Image.new(mode, (side, side)).save(buffer, kind, **options)
@@ -144,6 +160,20 @@ def many_frames(side, count):
     return content[:start] + content[start:-1] * count + b";"
 
 
+def gif_with_comments(count):
+    """A GIF with a comment in ``count`` parts before its only frame."""
+    content = saved("GIF", "L", 60)
+    start = content.index(b",", 13 + 3 * 2 ** ((content[10] & 7) + 1))
+    return content[:start] + b"!\xfe" + (b"\xff" + b"c" * 255) * count + b"\0" + content[start:]
+
+
+def bmp_in_runs(side):
+    """A BMP compressed in runs (RLE8) of one pixel in each row: the others are left to the decoder."""
+    header = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, 0, 0, 0, 1, 0) + bytes(4)
+    pixels = b"\1\0\0\0" * side + b"\0\1"
+    return b"BM" + struct.pack("<IHHI", 14 + len(header) + len(pixels), 0, 0, 14 + len(header)) + header + pixels
+
+
 HAS_AVIF = "avif" in features.modules and features.check("avif")
 DEFLATE = 8
 SCREEN, TILE = 5_792, 20_000  # pixels a side
@@ -165,6 +195,13 @@ LARGEST = {
     "TIFF, 16 Mpx to be turned": lambda: tiff(
         4_000, 4_000, rows=10, turn=6, bits=(8,) * 4, strips=400, compression=DEFLATE, content=zeros(4 * 40_000)
     ),
+    "PGM, 2 Mpx up to 1,000": lambda: b"P5 2000 1000 1000\n" + bytes(4_000_000),
+    "BMP, 2 Mpx in runs": lambda: bmp_in_runs(1_410),
+    "PNG, 100,000 chunks": lambda: png(60, 60, 8, GREY, chunk(b"prVt", b"") * 99_990),
+    "GIF, 1 MB of comments": lambda: gif_with_comments(4_000),
+    "JPEG, Exif in 16 parts": lambda: saved("JPEG", "RGB", 60).replace(
+        b"\xff\xdb", jpeg_segment(0xE1, b"Exif\0\0" + exif(1_000)) * 16 + b"\xff\xdb", 1
+    ),
     "TIFF, 100,000 strips": lambda: tiff(1, 100_000, rows=1, strips=100_000, content=b"\0"),
 }
 if HAS_AVIF:
@@ -178,6 +215,16 @@ REFUSED = {
     "PNG, 50 Mpx of RGBA": lambda: png(10_000, 5_000, 8, RGBA),
     "PNG, 180 MB of texts": lambda: png_with_texts(200),
     "PNG, 100 MB of colour profile": lambda: png(60, 60, 8, GREY, chunk(b"iCCP", b"it\0\0" + zeros(10**8))),
+    "PNG, 1,800,000 chunks": lambda: png(60, 60, 8, GREY, chunk(b"prVt", b"") * 1_800_000),
+    "PNG, 24 MB of Exif": lambda: png(60, 60, 8, GREY, chunk(b"eXIf", exif(12_000_000))),
+    "JPEG, Exif in 200,000 parts": lambda: saved("JPEG", "RGB", 60).replace(
+        b"\xff\xdb", jpeg_segment(0xE1, b"Exif\0\0" + bytes(10)) * 200_000 + b"\xff\xdb", 1
+    ),
+    "GIF, 16 MB of comments": lambda: gif_with_comments(65_000),
+    "BMP, 36 Mpx in runs": lambda: bmp_in_runs(6_000),
+    "PGM, 12 Mpx up to 1,000": lambda: b"P5 4000 3000 1000\n" + bytes(24_000_000),
+    "PPM, a comment of 32 MB": lambda: b"P6 #" + b"c" * 32_000_000 + b"\n60 60 255\n" + bytes(3 * 60 * 60),
+    "PBM, 500,000 comments": lambda: b"P1 60 60\n" + b"#\n" * 500_000 + b"1" * 60 * 60,
     "JPEG, 50 Mpx in scans": lambda: saved("JPEG", "RGB", 7_071, progressive=True),
     "JPEG, 16 Mpx in 1,000 scans": lambda: scans(4_000, 1_000),
     "WebP, 12 Mpx": lambda: saved("WEBP", "RGB", 3_500),
@@ -197,6 +244,10 @@ REFUSED = {
         repeat=[("tile_width", 16), ("tile_height", 16)],
     ),
     "TIFF, 1,000,000 strips": lambda: tiff(1, 1_000_000, rows=1, strips=1_000_000, content=b"\0"),
+    "TIFF, 1,000,000 strips, begun otherwise": lambda: tiff(
+        1, 1_000_000, rows=1, strips=1_000_000, content=b"\0"
+    ).replace(b"II*\0", b"II\0*", 1),
+    "TIFF, a tag of 12,000,000 numbers": lambda: tiff_of_numbers(12_000_000),
     "TIFF, 100,000 strips one upon another": lambda: tiff(
         1_000, 1_000, rows=999, strips=100_000, content=bytes(1_000_000)
     ),

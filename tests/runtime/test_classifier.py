@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,6 +119,67 @@ def test_frames_in_one_array_that_is_filled_again_and_again_are_all_answered(cla
             yield frame
 
     assert list(classifier.predict_many(camera())) == list(classifier.predict_many(sample.images[:100]))
+
+
+def test_a_pil_image_that_is_filled_again_and_a_file_that_is_closed_are_answered_as_they_were(classifier, root):
+    names = ["bag", "ankle-boot", "trouser"] * 8
+    paths = [root / f"examples/pictures/{name}.png" for name in names]
+
+    def one_image():
+        frame = Image.new("L", (28, 28))
+        for path in paths:
+            frame.paste(Image.open(path))
+            yield frame
+
+    def opened_images():
+        for path in paths:
+            with Image.open(path) as image:
+                yield image
+
+    def files():
+        for path in paths:
+            with path.open("rb") as file:
+                yield file
+
+    def one_buffer():
+        buffer = bytearray(2000)
+        for path in paths:
+            buffer[:] = path.read_bytes()
+            yield buffer
+
+    wanted = list(classifier.predict_many(paths))
+    assert {answer.label for answer in wanted} == {"Bag", "Ankle boot", "Trouser"}
+    for pictures in (one_image, opened_images, files, one_buffer):
+        assert list(classifier.predict_many(pictures())) == wanted, pictures
+
+
+def test_a_pil_image_is_turned_once(classifier, sample):
+    upright = Image.fromarray(sample.images[1])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    upright.transpose(Image.Transpose.ROTATE_90).save(buffer, "PNG", exif=exif)
+    with Image.open(buffer) as image:
+        (answer,) = classifier.predict_many([image])
+    assert answer == classifier.predict(upright)
+
+
+def test_a_file_that_cannot_be_read_stands_in_its_place(classifier, sample, tmp_path):
+    closed = (tmp_path / "closed").open("wb+")
+    closed.close()
+    answers = list(classifier.predict_many([sample.images[0], closed, sample.images[1]], errors="return"))
+    assert [isinstance(answer, ImageError) for answer in answers] == [False, True, False]
+
+
+@pytest.mark.parametrize("one", ["boot.png", Path("boot.png"), b"bytes"])
+def test_one_picture_is_not_taken_for_many(classifier, one):
+    with pytest.raises(TypeError, match="for a single one there is predict"):
+        classifier.predict_many(one)
+
+
+def test_a_way_of_reading_that_is_none_is_refused_at_the_call(classifier):
+    with pytest.raises(ValueError, match="read_as='guess'"):
+        classifier.predict_many([], read_as="guess")
 
 
 def test_many_pictures_are_answered_alike_by_any_number_of_threads(classifier, sample):

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import runpy
+import struct
 import subprocess
 import sys
 import warnings
@@ -156,6 +157,20 @@ def test_a_picture_that_is_shrunk_is_turned_all_the_same(kind, monkeypatch):
     assert small.width * 2 == small.height
     assert small.convert("L").getpixel((small.width // 2, small.height - 3)) == 255
     assert small.convert("L").getpixel((small.width // 2, 3)) == 0
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_exif_data_of_more_than_a_megabyte_are_refused_in_words(kind):
+    content = saved(Image.new("RGB", (60, 60)), kind, exif=b"Exif\0\0" + BOMBS["exif"](600_000))
+    with pytest.raises(ImageError, match="more than 1 MiB of Exif data; save it without"):
+        read(content)
+
+
+def test_a_tiff_whose_tags_hold_more_than_the_file_is_refused():
+    content = BOMBS["tiff"](1, 1, turn=1, content=b"\0")
+    lie = content.replace(struct.pack("<HHII", 274, 4, 1, 1), struct.pack("<HHII", 274, 7, 10**9, 8))
+    with pytest.raises(ImageError, match="its tags hold more than the file"):
+        read(lie)
 
 
 def test_a_jpeg_of_50_megapixels_with_a_preview_inside_is_read():

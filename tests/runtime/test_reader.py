@@ -10,7 +10,9 @@ from fmnist_edge_runtime.cutout import cut_out
 from fmnist_edge_runtime.fmnist_form import is_fmnist_form
 from fmnist_edge_runtime.photo import find_article
 from fmnist_edge_runtime.pose import slant, turned
-from fmnist_edge_runtime.reader import read_picture
+from fmnist_edge_runtime.prediction import Prediction
+from fmnist_edge_runtime.reader import Reading, read_picture
+from fmnist_edge_runtime.sight import draw_sight
 
 
 def enlarged(image, factor):
@@ -249,6 +251,15 @@ def test_every_kind_of_picture_can_be_shown(classifier, mode):
     picture = Image.linear_gradient("L")
     picture = Image.new(mode, (40, 40), 30000) if mode == "I;16" else picture.convert("RGB").convert(mode)
     assert classifier.explain(picture)[1].size == (904, 336)
+
+
+def test_a_view_larger_than_its_panel_is_shrunk():
+    reading = Reading(np.full((1, 512, 300), 7, np.uint8), "fmnist", found=True)
+    answer = Prediction("bag", 0, 1.0, True, (1.0, 0.0), ("bag", "boot"), "fmnist")
+    sheet = np.asarray(draw_sight(Image.new("L", (300, 512), 255), reading, answer))
+    assert sheet.shape == (336, 904, 3)
+    rows, columns = np.nonzero((sheet == 7).all(2))
+    assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (280, 164)
 
 
 def test_a_way_of_reading_that_is_none_is_refused():
