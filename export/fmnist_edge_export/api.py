@@ -1,5 +1,6 @@
 """Exporting from Python, and the two ways a model comes to be exported."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from fmnist_edge_export import data
-from fmnist_edge_export.calibration import fit_temperature, fit_threshold, softmax
+from fmnist_edge_export.calibration import LEAST_TEMPERATURE, MOST_TEMPERATURE, fit_temperature, fit_threshold, softmax
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.files import sha256_of_bytes
 from fmnist_edge_export.formats.quantise import calibrate, calibration_images, can_be_quantised
@@ -22,6 +23,8 @@ from fmnist_edge_export.record import Record, check_name, load_model, weights_of
 from fmnist_edge_export.source import Source
 from fmnist_edge_runtime.errors import ImageError, ModelError
 from fmnist_edge_runtime.reader import read_picture
+
+log = logging.getLogger(__name__)
 
 _MOST_PIXELS = 750_000  # four pictures in base64, and all else, in the 4 MiB that metadata may have
 
@@ -74,7 +77,8 @@ def export_model(
         examples: uint8 ``[M, H, W]`` pictures as the model will see them: int8 is calibrated on them, the threshold for
             "unknown" is set so that 99 % of them are known, and the proofs use them. Without them there is no int8
             form, nothing is "unknown", and the proofs use Fashion-MNIST's.
-        example_labels: integers ``[M]``; if given, the temperature is fitted to them, else it is 1.
+        example_labels: integers ``[M]``; if given, the temperature is fitted to them, else it is 1. Of images that the
+            network has learned from they tell nothing about others.
         formats: forms by name; by default all that can be made: of a net with one layer none in int8.
         licence: of the weights, for the files' metadata.
         keep_failed: keep what was rejected in ``out`` + ``.failed``.
@@ -130,10 +134,14 @@ def _calibrated(source: Source, examples: Images, labels: np.ndarray | None) -> 
         unknown_threshold=fit_threshold(softmax(logits / temperature)),
         ranges=calibrate(source.core, calibration_images(examples)),
     )
-    notes = (
+    notes: tuple[str, ...] = (
         f"int8 ranges and the threshold for unknown come from the {len(examples)} examples given",
         "temperature 1: the examples had no labels" if labels is None else "temperature fitted to the examples' labels",
     )
+    if temperature in (LEAST_TEMPERATURE, MOST_TEMPERATURE):
+        words = f"no temperature from {LEAST_TEMPERATURE:g} to {MOST_TEMPERATURE:g} is better than {temperature:g}"
+        notes += (f"{words}: were the examples among what the network has learned from?",)
+        log.warning("%s: %s", record.name, notes[-1])
     return replace(source, record=record), notes
 
 

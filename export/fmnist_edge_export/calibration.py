@@ -10,7 +10,8 @@ Labels = npt.NDArray[np.integer]
 
 KEPT = 0.99
 BINS = 15
-_TEMPERATURES = np.geomspace(0.1, 10, 2001)
+LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.1, 10.0
+_TEMPERATURES = np.geomspace(LEAST_TEMPERATURE, MOST_TEMPERATURE, 2001)
 
 
 def log_softmax(logits: Floats) -> Floats:

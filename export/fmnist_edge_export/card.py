@@ -73,12 +73,12 @@ def _training(record: Record) -> list[str]:
     watched = "validation" if record.recipe["validation"] else "test"
     last = record.curve[-1]
     settings = ", ".join(
-        f"{name} {value}" for name, value in record.recipe.items() if value and name not in ("chosen", "seed")
+        f"{name} {value}" for name, value in record.recipe.items() if value and name not in ("chosen", "epochs", "seed")
     )
     return [
         "## Training",
         "",
-        f"`fmnist-edge train {record.name} --seed {record.seed}`: {settings}.",
+        f"`fmnist-edge train {record.name} --epochs {record.recipe['epochs']} --seed {record.seed}`: {settings}.",
         "",
         f"After epoch {last['number']:.0f}: loss {last['loss']:.4f}, {last['train_accuracy']:.2%} of the training and "
         f"{last['watched_accuracy']:.2%} of the {watched} images right.",

@@ -1,20 +1,24 @@
 """A model's folder, replaced as a whole: whoever looks sees the old set or the new one.
 
-The new set is made in ``.NAME.new-*`` beside the target. Then the target is renamed to ``.NAME.old``, the new set to
-the target's name, and the old set removed. A process killed between the two renames leaves ``.NAME.old`` and no
-target; :func:`recover` renames it back.
+The new set is made in ``.NAME.fmnist-edge-new-*`` beside the target. Then the target is renamed to
+``.NAME.fmnist-edge-old``, the new set to the target's name, and the old set removed. A process killed between the two
+renames leaves the old set and no target; :func:`recover` renames it back. Nobody else calls a folder so by chance.
 """
 
 import contextlib
+import errno
 import glob
 import os
+import secrets
 import shutil
+import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from fmnist_edge_runtime.errors import ModelError
+
+_NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP)  # what a network's file system may say of folders
 
 
 @contextlib.contextmanager
@@ -24,7 +28,8 @@ def staging(target: Path) -> Iterator[Path]:
     with contextlib.ExitStack() as held:
         # Its lock tells it from one that a killed process left. Until it has that, the parent's keeps others away.
         with locked(target.parent):
-            folder = Path(tempfile.mkdtemp(prefix=_new(target), dir=target.parent))
+            folder = target.with_name(f"{_new(target)}{secrets.token_hex(8)}")
+            folder.mkdir()
             held.callback(shutil.rmtree, folder, ignore_errors=True)
             held.enter_context(locked(folder))
         yield folder
@@ -37,8 +42,8 @@ def swap(staged: Path, target: Path) -> None:
     with locked(target.parent):
         _recover(target)
         old = _old(target)
-        staged.chmod(0o755)
         if target.exists():
+            staged.chmod(stat.S_IMODE(target.stat().st_mode))
             target.rename(old)
         try:
             staged.rename(target)
@@ -79,11 +84,11 @@ def _recover(target: Path) -> None:
 
 
 def _old(target: Path) -> Path:
-    return target.with_name(f".{target.name}.old")
+    return target.with_name(f".{target.name}.fmnist-edge-old")
 
 
 def _new(target: Path) -> str:
-    return f".{target.name}.new-"
+    return f".{target.name}.fmnist-edge-new-"
 
 
 def _remove(folder: Path) -> None:
@@ -104,9 +109,9 @@ def _flush(path: Path) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path, *, wait: bool = True, shared: bool = False) -> Iterator[None]:
-    """Hold the folder's advisory lock, alone or with other readers.
+    """Hold the folder's advisory lock, alone or with other readers; OSError if it is not to be had without waiting.
 
-    Windows has none for folders: there, one export at a time is the user's care.
+    Windows and some networks have none for folders: there, one export at a time is the user's care.
     """
     if sys.platform == "win32":
         yield
@@ -115,7 +120,11 @@ def locked(folder: Path, *, wait: bool = True, shared: bool = False) -> Iterator
 
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            if not wait or error.errno not in _NO_LOCKS:
+                raise
         yield
     finally:
         os.close(descriptor)

@@ -12,7 +12,7 @@ import numpy as np
 from fmnist_edge_export import manifest
 from fmnist_edge_export.card import PICTURES, Answers, write_card
 from fmnist_edge_export.data import Images
-from fmnist_edge_export.files import write_atomically
+from fmnist_edge_export.files import sha256_of, write_atomically
 from fmnist_edge_export.folder import locked, recover, refuse_unless_replaceable, staging, swap
 from fmnist_edge_export.formats.registry import FORMATS, Format
 from fmnist_edge_export.proof.gate import ask_reference, prove
@@ -60,6 +60,9 @@ def export(
     refuse_unless_replaceable(target)
     recover(target)
     _refuse_strangers(source.record.name, target)
+    rejected = target.with_name(f"{target.name}.failed") if keep_failed else None
+    if rejected and os.path.lexists(rejected) and not _is_record(rejected / f"{source.record.name}.json"):
+        raise ModelError(f"{rejected}: holds nothing that an export has rejected; move it elsewhere")
     on_step("asking the float model")
     truth = ask_reference(source, probes)
     with staging(target) as new:
@@ -80,13 +83,13 @@ def export(
         with locked(target.parent):  # another export may be replacing the folder
             kept = {name: file.read_bytes() for name, file in others.items() if name not in entries and file.is_file()}
             _keep_other_files(source.record.name, target, new)
-        entries |= _carry_over(kept, source, probes, truth, new)
         record = replace(source.record, self_test=self_tests)
         write_atomically(new / f"{record.name}.safetensors", source.weights)
         write_atomically(new / f"{record.name}.json", record.to_json())
         report = Report(tuple(checks))
         if not report.ok:
-            raise _failed(report, new, target, keep_failed)
+            raise _failed(report, new, target, rejected)
+        entries |= _carry_over(kept, source, probes, truth, new)
         write_card(new, record, entries, _answers_for_card(source, new, entries, probes))
         manifest.write(new, manifest.Manifest(record.name, formats=entries, notes=notes), _our_files(record.name))
         on_step("replacing the folder")
@@ -202,19 +205,26 @@ def _is_record(path: Path) -> bool:
 
 
 def _keep_other_files(name: str, target: Path, new: Path) -> None:
-    """Copy what somebody else put into the folder: replacing a set must not lose a stranger's file."""
+    """Copy what somebody else put into the folder: replacing a set must not lose a stranger's file.
+
+    What an export wrote before the folder was renamed is nobody's any more.
+    """
+    try:
+        written = manifest.read(target).files
+    except ModelError:
+        written = {}
     if target.is_dir():
         for path in target.iterdir():
-            if path.name not in _our_files(name):
+            of_another_name = path.name in written and sha256_of(path) == written[path.name].get("sha256")
+            if path.name not in _our_files(name) and not of_another_name:
                 shutil.copy2(path, new / path.name, follow_symlinks=False)
 
 
-def _failed(report: Report, new: Path, target: Path, keep_failed: bool) -> ParityError:
+def _failed(report: Report, new: Path, target: Path, rejected: Path | None) -> ParityError:
     where = f"{target} is unchanged"
-    if keep_failed:
-        kept = target.with_name(f"{target.name}.failed")
-        shutil.rmtree(kept, ignore_errors=True)
-        new.rename(kept)
-        where += f", the rejected files are in {kept}"
+    if rejected:
+        shutil.rmtree(rejected, ignore_errors=True)
+        new.rename(rejected)
+        where += f", the rejected files are in {rejected}"
     rows = ", ".join(f"{check.subject} {check.name}" for check in report.failures)
     return ParityError(f"the gate is closed by {rows}; {where}", report)

@@ -58,9 +58,9 @@ def train(
 
     recipe = recipe_for(model)
     if epochs is not None:
-        recipe = dataclasses.replace(recipe, epochs=epochs)
+        recipe = dataclasses.replace(recipe, epochs=epochs, chosen="")  # what is told there is of the recipe as it is
     if seed is not None:
-        recipe = dataclasses.replace(recipe, seed=seed)
+        recipe = dataclasses.replace(recipe, seed=seed, chosen="")
     if show_recipe:
         for name, value in dataclasses.asdict(recipe).items():
             words = ", ".join(value) if isinstance(value, tuple) else str(value)

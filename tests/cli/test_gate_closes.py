@@ -64,3 +64,17 @@ def test_keep_failed_keeps_the_rejected_files_elsewhere(export, artifacts):
     assert export("forgotten temperature", "onnx", "--keep-failed").returncode == 1
     assert digest(artifacts / "edge") == before
     assert (artifacts / "edge.failed" / "edge.onnx").is_file()
+    assert export("swapped labels", "onnx", "--keep-failed").returncode == 1, "those that it kept are replaced"
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_keep_failed_replaces_nothing_of_somebody_else(export, artifacts, kind):
+    kept = artifacts / "edge.failed"
+    notes = kept if kind == "file" else kept / "notes.txt"
+    notes.parent.mkdir(exist_ok=True)
+    notes.write_text("mine")
+    done = export("none", "onnx", "--keep-failed")
+    assert done.returncode == 2
+    words = "holds nothing that an export has rejected; move it elsewhere"
+    assert done.stderr.decode().splitlines()[-1] == f"fmnist-edge: {kept}: {words}"
+    assert notes.read_text() == "mine"

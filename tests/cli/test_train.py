@@ -40,6 +40,13 @@ def test_a_trained_model_is_weights_and_record_and_can_be_exported(train, run, t
     assert (tmp_path / "out" / "cnn" / "cnn.onnx").is_file()
 
 
+@pytest.mark.parametrize("change", [("--epochs", 2), ("--seed", 9)])
+def test_a_changed_recipe_tells_no_story_of_the_one_that_was_chosen(run, change):
+    assert RECIPES["edge"].chosen
+    lines = run("train", "edge", "--recipe", *change).stdout.decode().splitlines()
+    assert [line.split() for line in lines if line.startswith("chosen")] == [["chosen", "-"]]
+
+
 @pytest.mark.parametrize("more", [(), ("--resume",)])
 def test_a_finished_model_is_not_replaced(train, tmp_path, more):
     finished = tmp_path / "cnn" / "cnn.safetensors"

@@ -56,14 +56,16 @@ def test_a_model_may_begin_as_one_of_its_own_teachers(root):
     assert origins.digests == record(root, "edge_large")["teachers"]
 
 
-def test_the_edge_folder_is_whole_and_answers_here_as_where_it_was_made(root):
-    report = verify(root / "artifacts/edge")
+@pytest.mark.parametrize("name", ["edge", "edge_large"])
+def test_a_shipped_folder_is_whole_and_answers_here_as_where_it_was_made(root, name):
+    report = verify(root / "artifacts" / name)
     assert report.failures == ()
     assert sum(check.name == "self-test" for check in report.checks) == 3
 
 
-def test_edge_is_as_good_as_claimed(root):
-    forms = manifest.read(root / "artifacts/edge").formats
+@pytest.mark.parametrize("name", ["edge", "edge_large"])
+def test_a_shipped_model_is_as_good_as_claimed(root, name):
+    forms = manifest.read(root / "artifacts" / name).formats
     assert forms.keys() == {"onnx", "onnx-int8", "torchscript"}
     for name, form in forms.items():
         measured = form["measured"]
@@ -97,13 +99,6 @@ def test_weights_record_and_card_belong_together(root, name):
     assert loaded.weights_sha256 in card
     assert f"{loaded.test_accuracy:.2%}" in card
     assert (root / "artifacts" / name / "curve.png").stat().st_size > 5000
-
-
-@pytest.mark.parametrize("name", ["edge", "edge_large"])
-def test_a_large_or_small_student_is_shipped_whole_and_proven(root, name):
-    forms = manifest.read(root / "artifacts" / name).formats
-    assert forms.keys() == {"onnx", "onnx-int8", "torchscript"}
-    assert all(check["ok"] for form in forms.values() for check in form["checks"])
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -12,6 +12,7 @@ from torchvision.models import resnet18
 
 from fmnist_edge_export import api
 from fmnist_edge_export.api import export_model
+from fmnist_edge_export.formats.registry import FORMATS
 from fmnist_edge_export.proof.reference import reference_logits
 from fmnist_edge_export.record import Record
 from fmnist_edge_export.source import Source
@@ -120,6 +121,33 @@ def test_a_net_that_ends_in_log_softmax_exports(tmp_path):
         logits, _ = classifier.scores(image)
         own = net.linear(torch.full((1, 784), 99 / 255)) * 3
         np.testing.assert_allclose(logits, own.detach().numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("formats", [["onnx"], ["torchscript"]])
+def test_scores_in_double_precision_become_the_float32_of_the_contract(tmp_path, formats):
+    class Double(Small):
+        def forward(self, x):
+            return super().forward(x).double()
+
+    report = export_model(Double(), labels="abcd", out=tmp_path / "it", formats=formats)
+    assert report.ok
+    form = FORMATS[formats[0]]
+    logits, probabilities = form.open((tmp_path / "it" / form.file_name("it")).read_bytes())[1](
+        np.zeros((2, 28, 28), np.uint8)
+    )
+    assert (logits.dtype, probabilities.dtype) == (np.float32, np.float32)
+
+
+def test_a_temperature_at_the_end_of_what_is_tried_is_told(tmp_path, caplog):
+    net, examples = Small().eval(), np.random.default_rng(0).integers(0, 256, (40, 28, 28), np.uint8)
+    right = net(torch.from_numpy(examples[:, None] / np.float32(255))).argmax(1).numpy()
+    export_model(net, labels="abcd", out=tmp_path / "it", examples=examples, example_labels=right, formats=["onnx"])
+    notes = json.loads((tmp_path / "it" / "manifest.json").read_text())["notes"]
+    words = (
+        "no temperature from 0.1 to 10 is better than 0.1: were the examples among what the network has learned from?"
+    )
+    assert words in notes
+    assert words in caplog.text
 
 
 class Shifted(nn.Module):

@@ -125,6 +125,18 @@ def test_a_difference_among_the_decisions_alone_counts_too(asked):
     assert measured_of(run, asked).dlogit_max == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("chances", [np.nan, 0.1])
+def test_wrong_probabilities_among_the_decisions_alone_close_the_gate(asked, chances):
+    probes, _ = asked
+    (image,) = [x for x in probes.decisions if not (x == probes.numbers).all((1, 2)).any()][:1]
+
+    def run(images):
+        logits = network(images)
+        return logits, np.where((images == image).all((1, 2))[:, None], chances, softmax(logits / 2))
+
+    assert failed(measured_of(run, asked), FLOAT) == ["probabilities"]
+
+
 def test_flips_are_listed_with_the_references_gap(asked):
     probes, truth = asked
     order = np.argsort(truth.decisions[17])

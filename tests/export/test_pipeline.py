@@ -1,11 +1,14 @@
 """The folder is replaced as a whole or not at all."""
 
+import contextlib
+import errno
 import hashlib
 import json
 import multiprocessing
 import os
 import shutil
 import signal
+import stat
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -206,14 +209,79 @@ def test_an_interruption_leaves_the_old_set(sources, probes, target, step):
 
 def test_a_death_between_the_two_renames_is_put_right(target):
     before = digest(target)
-    target.rename(target.with_name(".edge.old"))
+    target.rename(target.with_name(".edge.fmnist-edge-old"))
     assert verify(target).ok
     assert digest(target) == before
-    assert not target.with_name(".edge.old").exists()
+    assert not target.with_name(".edge.fmnist-edge-old").exists()
+
+
+@pytest.mark.parametrize("path", ["edge", "edge/missing.onnx", "thing"])
+def test_folders_of_somebody_else_beside_it_stay(target, path):
+    others = [target.with_name(name) for name in (".edge.old", ".edge.new-things", ".thing.old")]
+    for other in others:
+        other.mkdir()
+        (other / "thesis.txt").write_text("years of work")
+    with contextlib.suppress(ModelError):
+        verify(target.parent / path)
+    assert [(other / "thesis.txt").read_text() for other in others] == ["years of work"] * 3
+
+
+def test_a_folder_is_verified_where_the_one_that_holds_it_may_only_be_entered(target, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != target.parent)  # root may list everything
+    for name in ("locked", "recover"):
+        monkeypatch.setattr(f"fmnist_edge_export.verify.{name}", lambda *_, **__: pytest.fail("it was to be listed"))
+    assert verify(target).ok
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are others there")
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o2775])
+def test_the_new_set_has_the_permissions_of_the_old_one(tmp_path, mode):
+    target = tmp_path / "edge"
+    target.mkdir()
+    target.chmod(mode)
+    with folder.staging(target) as new:
+        folder.swap(new, target)
+    assert stat.S_IMODE(target.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are others there")
+def test_a_first_set_has_the_permissions_of_any_new_folder(tmp_path):
+    (tmp_path / "any").mkdir()
+    with folder.staging(tmp_path / "edge") as new:
+        folder.swap(new, tmp_path / "edge")
+    assert (tmp_path / "edge").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks on folders there")
+def test_without_locks_a_set_is_replaced_and_what_others_make_is_left_alone(target, monkeypatch):
+    import fcntl
+
+    def without(*_):
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    anothers = target.with_name(f"{folder._new(target)}another")
+    anothers.mkdir()
+    with folder.staging(target) as new:
+        (new / "set").write_text("new")
+        folder.recover(target)
+        folder.swap(new, target)
+    assert (target / "set").read_text() == "new"
+    assert anothers.exists()
+
+
+def test_a_folder_that_was_renamed_is_exported_again_without_its_former_name(sources, probes, target):
+    (target / "notes.txt").write_text("mine")
+    renamed = target.rename(target.with_name("other"))
+    record = replace(sources["edge"].record, name="other")
+    export(replace(sources["edge"], record=record), renamed, [FORMATS["onnx"]], probes)
+    assert verify(renamed).ok
+    assert {path.name for path in renamed.iterdir() if "edge" in path.name} == set()
+    assert (renamed / "notes.txt").read_text() == "mine"
 
 
 def test_so_it_is_where_one_of_its_files_is_asked_about(target):
-    target.rename(target.with_name(".edge.old"))
+    target.rename(target.with_name(".edge.fmnist-edge-old"))
     assert verify(target / "edge.int8.onnx").ok
 
 

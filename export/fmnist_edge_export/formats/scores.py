@@ -24,10 +24,10 @@ class Scores(nn.Module):
         self.module, self.mean, self.std = module, mean, std
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return logits ``[N, K]``."""
+        """Return logits, float32 ``[N, K]``."""
         # Left out where it would do nothing: it would cost time, and keep int8 from taking raw pixels as they are.
         if (self.mean, self.std) != (0.0, 1.0):
             pixels = (pixels - self.mean) / self.std
         with SkipLogSoftmax():
             scores: Tensor = self.module(pixels)
-        return scores
+        return scores if scores.dtype == torch.float32 else scores.float()

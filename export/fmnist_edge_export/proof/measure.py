@@ -40,6 +40,7 @@ class Measurement:
     ``dlogit_*`` are absolute differences of logits over every probe and batch size: the largest is the smallest
     tolerance that would pass. ``batch_spread`` is the largest between answers to one image in different batches.
     ``probe_flips`` counts other labels among the probes, ``flips`` lists those among the ``images`` decided on.
+    ``probability_*`` are the worst of both.
     """
 
     dlogit_max: float
@@ -76,14 +77,15 @@ def measure(run: Run, probes: Probes, truth: Truth, labels: tuple[str, ...], tem
     logits = np.stack([logits for logits, _ in answers])
     decided = _in_batches(run, probes.decisions, max(BATCHES))
     differences_decided = np.abs(decided[0] - truth.decisions)
+    every = [*answers, decided]
     return Measurement(
         dlogit_max=_worst(differences.max(), differences_decided.max()),
         dlogit_mean=float(differences_decided.mean()),
         dlogit_p99=float(np.quantile(differences_decided.max(axis=1), 0.99)),
         batch_spread=float((logits.max(axis=0) - logits.min(axis=0)).max()),
         probe_flips=int((logits.argmax(axis=2) != truth.numbers.argmax(axis=1)).any(axis=0).sum()),
-        probability_error=_worst(*(np.abs(p - softmax(z.astype(np.float64) / temperature)).max() for z, p in answers)),
-        probability_sum_error=_worst(*(np.abs(p.sum(axis=1, dtype=np.float64) - 1).max() for _, p in answers)),
+        probability_error=_worst(*(np.abs(p - softmax(z.astype(np.float64) / temperature)).max() for z, p in every)),
+        probability_sum_error=_worst(*(np.abs(p.sum(axis=1, dtype=np.float64) - 1).max() for _, p in every)),
         decided_on=probes.decided_on,
         images=len(probes.decisions),
         flips=_flips(decided[0], truth.decisions, labels, temperature),
