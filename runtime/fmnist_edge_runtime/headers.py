@@ -11,7 +11,7 @@ from PIL import Image
 
 _MOST_BEFORE = 2**20  # bytes before the first pixels, where Pillow goes through them one by one
 _MOST_PARTS = 100_000  # chunks of a PNG; strips, tiles or numbers in one tag of a TIFF
-_MOST_EXIF_SEGMENTS = 16  # of a JPEG; Pillow joins them, copying what it has each time
+_MOST_EXIF_PARTS = 64  # of a JPEG and the pictures within it; Pillow joins them, copying what it has each time
 
 _PNG, _JPEG, _GIF, _PPM = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"P"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"II\0*", b"MM*\0")  # the last two wrong; Pillow takes them
@@ -25,8 +25,8 @@ def refuse_hostile_header(content: bytes) -> None:
     if content.startswith(_PNG):
         _check_png(content)
     elif content.startswith(_JPEG):
-        if content.count(b"Exif\0\0") > _MOST_EXIF_SEGMENTS:
-            raise ValueError(f"more than {_MOST_EXIF_SEGMENTS} parts of Exif data")
+        if content.count(b"Exif\0\0") > _MOST_EXIF_PARTS:
+            raise ValueError(f"more than {_MOST_EXIF_PARTS} parts of Exif data")
     elif content.startswith((_GIF, _PPM)):
         if len(content) > _MOST_BEFORE:
             _check_beginning(content[:_MOST_BEFORE])

@@ -199,8 +199,8 @@ LARGEST = {
     "BMP, 2 Mpx in runs": lambda: bmp_in_runs(1_410),
     "PNG, 100,000 chunks": lambda: png(60, 60, 8, GREY, chunk(b"prVt", b"") * 99_990),
     "GIF, 1 MB of comments": lambda: gif_with_comments(4_000),
-    "JPEG, Exif in 16 parts": lambda: saved("JPEG", "RGB", 60).replace(
-        b"\xff\xdb", jpeg_segment(0xE1, b"Exif\0\0" + exif(1_000)) * 16 + b"\xff\xdb", 1
+    "JPEG, Exif in 64 parts": lambda: saved("JPEG", "RGB", 60).replace(
+        b"\xff\xdb", jpeg_segment(0xE1, b"Exif\0\0" + exif(1_000)) * 64 + b"\xff\xdb", 1
     ),
     "TIFF, 100,000 strips": lambda: tiff(1, 100_000, rows=1, strips=100_000, content=b"\0"),
 }
