@@ -138,9 +138,13 @@ def _calibrated(source: Source, examples: Images, labels: np.ndarray | None) -> 
         f"int8 ranges and the threshold for unknown come from the {len(examples)} examples given",
         "temperature 1: the examples had no labels" if labels is None else "temperature fitted to the examples' labels",
     )
-    if temperature in (LEAST_TEMPERATURE, MOST_TEMPERATURE):
+    doubts = {
+        LEAST_TEMPERATURE: "were the examples among what the network has learned from?",
+        MOST_TEMPERATURE: "are the labels those of the examples?",
+    }
+    if temperature in doubts:
         words = f"no temperature from {LEAST_TEMPERATURE:g} to {MOST_TEMPERATURE:g} is better than {temperature:g}"
-        notes += (f"{words}: were the examples among what the network has learned from?",)
+        notes += (f"{words}: {doubts[temperature]}",)
         log.warning("%s: %s", record.name, notes[-1])
     return replace(source, record=record), notes
 

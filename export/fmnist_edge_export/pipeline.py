@@ -61,7 +61,7 @@ def export(
     recover(target)
     _refuse_strangers(source.record.name, target)
     rejected = target.with_name(f"{target.name}.failed") if keep_failed else None
-    if rejected and os.path.lexists(rejected) and not _is_record(rejected / f"{source.record.name}.json"):
+    if rejected and os.path.lexists(rejected) and not _was_rejected(rejected, source.record.name):
         raise ModelError(f"{rejected}: holds nothing that an export has rejected; move it elsewhere")
     on_step("asking the float model")
     truth = ask_reference(source, probes)
@@ -195,6 +195,11 @@ def _refuse_strangers(name: str, target: Path) -> None:
         written = taken if _is_record(target / f"{name}.json") else set()
     if strangers := sorted(taken - written):
         raise ModelError(f"{target}: holds a {strangers[0]} that no export has written; name another folder")
+
+
+def _was_rejected(folder: Path, name: str) -> bool:
+    """Tell whether an export has left a folder as rejected: those have a record, but no manifest."""
+    return _is_record(folder / f"{name}.json") and not (folder / manifest.NAME).exists()
 
 
 def _is_record(path: Path) -> bool:

@@ -59,7 +59,7 @@ class Recipe:
     @property
     def augmented(self) -> bool:
         """Whether training images are changed on their way in."""
-        return self.shift > 0 or self.erase > 0
+        return self.shift > 0 or self.mix > 0 or self.erase > 0
 
 
 NOTEBOOK = Recipe(epochs=5, batch_size=104, learning_rate=1e-3)

@@ -57,10 +57,9 @@ def train(
         from fmnist_edge_export.train import train as train_network
 
     recipe = recipe_for(model)
-    if epochs is not None:
-        recipe = dataclasses.replace(recipe, epochs=epochs, chosen="")  # what is told there is of the recipe as it is
-    if seed is not None:
-        recipe = dataclasses.replace(recipe, seed=seed, chosen="")
+    asked = (recipe.epochs if epochs is None else epochs, recipe.seed if seed is None else seed)
+    if asked != (recipe.epochs, recipe.seed):  # what is told of the recipe as it is would not be true
+        recipe = dataclasses.replace(recipe, epochs=asked[0], seed=asked[1], chosen="")
     if show_recipe:
         for name, value in dataclasses.asdict(recipe).items():
             words = ", ".join(value) if isinstance(value, tuple) else str(value)
@@ -68,7 +67,7 @@ def train(
         return
     folder = out / model
     checkpoint, finished = folder / "checkpoint.safetensors", folder / f"{model}.safetensors"
-    if finished.exists():
+    if finished.with_suffix(".json").exists():
         raise ModelError(f"{finished}: a finished run; remove it, or name another --out")
     if checkpoint.exists() and not resume:
         raise ModelError(f"{checkpoint}: an unfinished run; go on with --resume, remove it, or name another --out")

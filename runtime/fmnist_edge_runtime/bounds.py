@@ -11,7 +11,7 @@ from PIL.ImageFile import ImageFile
 MOST_PIXELS = 50_000_000
 MOST_BYTES = 128 * 2**20
 _MOST_VISITS = 1_500_000_000  # of a coefficient by a scan: about a second
-_MOST_IN_PYTHON = 2_000_000  # samples, or quarters of that many bytes: some seconds
+_MOST_IN_PYTHON = 2_500_000  # samples, or bytes by four: a second or two
 _MOST_COMMENTS = 1_000  # in the pixels of a plain PPM; a megabyte is copied for each
 _MOST_LAYERS = 8  # blocks that cover one another; a TIFF may keep its colours apart
 

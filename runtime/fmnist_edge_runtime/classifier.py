@@ -1,7 +1,7 @@
 """One class to embed: a checked model file behind a handful of verbs."""
 
 import functools
-import itertools
+import io
 import logging
 import operator
 import os
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 _CHUNK = 256  # images in one call of onnxruntime: past this, more memory buys no speed
+_BATCH_BYTES = 16 * 2**20  # of files, arrays and PIL images that wait to be answered
 _BATCH = 16  # pictures that a thread of predict_many reads and answers at once: past this, nothing is gained
 _UINT8 = np.dtype(np.uint8)
 _classifiers: "weakref.WeakSet[Classifier]" = weakref.WeakSet()  # of this process, for a child after fork
@@ -188,7 +189,8 @@ class Classifier:
 
         ``workers`` is another number of such threads. With ``errors="return"`` a picture that cannot be read gives its
         ImageError in place of a prediction, and the others are still answered. Arrays, files and PIL images are taken
-        as they are when the iterable gives them: it may fill the same one again, or close it.
+        as they are when the iterable gives them, in the caller's thread, which also decodes PIL images: it may fill the
+        same one again, or close it. Paths are read later.
         """
         if isinstance(images, str | bytes | os.PathLike):
             raise TypeError("predict_many takes an iterable of pictures; for a single one there is predict")
@@ -332,10 +334,29 @@ class Classifier:
 
 
 def _batches(images: Iterable[PictureSource], size: int) -> Iterator[list[PictureSource | ImageError]]:
-    """Yield lists of ``size`` pictures, each as it was when the iterator gave it."""
-    stream = map(_held_or_error, images)
-    while batch := list(itertools.islice(stream, size)):
+    """Yield lists of up to ``size`` pictures, fewer of large ones, each as it was when the iterator gave it."""
+    batch, weight = list[PictureSource | ImageError](), 0
+    for picture in map(_held_or_error, images):
+        batch.append(picture)
+        weight += _bytes_held(picture)
+        if len(batch) == size or weight > _BATCH_BYTES:
+            yield batch
+            batch, weight = [], 0
+    if batch:
         yield batch
+
+
+def _bytes_held(picture: PictureSource | ImageError) -> int:
+    match picture:
+        case bytes():
+            return len(picture)
+        case io.BytesIO():
+            return picture.getbuffer().nbytes
+        case np.ndarray():
+            return picture.nbytes
+        case Image.Image():
+            return 4 * picture.width * picture.height
+    return 0
 
 
 def _held_or_error(image: PictureSource) -> PictureSource | ImageError:

@@ -17,7 +17,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from fmnist_edge_runtime.bounds import MOST_PIXELS, too_costly, too_costly_avif
 from fmnist_edge_runtime.errors import ImageError, first_line
 from fmnist_edge_runtime.fmnist_form import to_grey
-from fmnist_edge_runtime.headers import refuse_hostile_header
+from fmnist_edge_runtime.headers import refuse_hostile_exif, refuse_hostile_header
 
 PictureSource: TypeAlias = Union[str, "os.PathLike[str]", bytes, BinaryIO, Image.Image, npt.NDArray[np.uint8]]
 
@@ -25,7 +25,6 @@ _FIRST_BYTES = 64 * 2**10  # asked for first: Python makes room for all that is 
 MOST_FILE_BYTES = 64 * 2**20
 MOST_KEPT_PIXELS = 4 * 2**20  # of a picture that is handed on: what follows makes several copies
 _DRAFT_SIDE = 224  # pixels; four times what the cut-out works on
-_MOST_EXIF_BYTES = 2**20  # Pillow makes an object of each number in it
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".pfm"}
@@ -167,8 +166,7 @@ def _decoded(image: Image.Image, name: str) -> Image.Image:
     try:
         image.load()
         image = image.convert("LA") if image.mode == "La" else image  # which nothing but this can be made of
-        if len(image.info.get("exif") or b"") > _MOST_EXIF_BYTES:
-            raise ImageError(f"more than {_MOST_EXIF_BYTES // 2**20} MiB of Exif data; save it without")
+        refuse_hostile_exif(image)
         turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
         if image.mode == "F" or image.width * image.height > MOST_KEPT_PIXELS:
             from fmnist_edge_runtime.shrink import floats_to_grey, shrunk  # not for every start

@@ -1,6 +1,7 @@
 """Through the real command line: one fault between reference and proof, and the gate closes."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,13 @@ def test_keep_failed_keeps_the_rejected_files_elsewhere(export, artifacts):
     assert digest(artifacts / "edge") == before
     assert (artifacts / "edge.failed" / "edge.onnx").is_file()
     assert export("swapped labels", "onnx", "--keep-failed").returncode == 1, "those that it kept are replaced"
+
+
+def test_keep_failed_replaces_no_proven_model(export, artifacts):
+    before = digest(shutil.copytree(artifacts / "edge", artifacts / "edge.failed"))
+    done = export("none", "onnx", "--keep-failed")
+    assert "edge.failed: holds nothing that an export has rejected" in done.stderr.decode()
+    assert digest(artifacts / "edge.failed") == before
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

@@ -40,6 +40,11 @@ def test_a_trained_model_is_weights_and_record_and_can_be_exported(train, run, t
     assert (tmp_path / "out" / "cnn" / "cnn.onnx").is_file()
 
 
+def test_the_recipes_own_numbers_do_not_change_it(run):
+    own = ("--epochs", RECIPES["edge"].epochs, "--seed", RECIPES["edge"].seed)
+    assert run("train", "edge", "--recipe", *own).stdout == run("train", "edge", "--recipe").stdout
+
+
 @pytest.mark.parametrize("change", [("--epochs", 2), ("--seed", 9)])
 def test_a_changed_recipe_tells_no_story_of_the_one_that_was_chosen(run, change):
     assert RECIPES["edge"].chosen
@@ -52,6 +57,7 @@ def test_a_finished_model_is_not_replaced(train, tmp_path, more):
     finished = tmp_path / "cnn" / "cnn.safetensors"
     finished.parent.mkdir()
     finished.write_bytes(b"days of work")
+    finished.with_suffix(".json").write_bytes(b"how it was done")
     done = train("cnn", "--epochs", 1, *more)
     assert done.returncode == 2
     assert done.stderr.decode() == f"fmnist-edge: {finished}: a finished run; remove it, or name another --out\n"

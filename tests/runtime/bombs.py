@@ -84,6 +84,27 @@ def exif(count):
     return b"II*\0" + struct.pack("<IHHHIII", 8, 1, 274, 3, count, 26, 0) + b"\1\0" * count
 
 
+def exif_of_one_place(tags, numbers):
+    """Exif data of many tags, whose numbers are all the same ones."""
+    start = 8 + 2 + 12 * tags + 4
+    entries = b"".join(struct.pack("<HHII", 30_000 + tag, 3, numbers, start) for tag in range(tags))
+    return b"II*\0" + struct.pack("<IH", 8, tags) + entries + bytes(4) + b"\1\0" * numbers
+
+
+def tiff_with_directory(count):
+    """A TIFF whose Exif directory has one tag of ``count`` numbers."""
+    content = tiff(1, 1, turn=1, content=b"\0")
+    entry, at = struct.pack("<HHII", 274, 4, 1, 1), len(content)
+    inner = struct.pack("<HHHIII", 1, 33_434, 3, count, at + 18, 0) + b"\1\0" * count
+    return content.replace(entry, struct.pack("<HHII", 34_665, 4, 1, at)) + inner
+
+
+def as_text(exif_data):
+    """A PNG's text chunk that holds Exif data, as ImageMagick writes them."""
+    lines = f"\nexif\n{len(exif_data)}\n{exif_data.hex()}\n".encode()
+    return chunk(b"tEXt", b"Raw profile type exif\0" + lines)
+
+
 def jpeg_segment(kind, content):
     return bytes((0xFF, kind)) + struct.pack(">H", 2 + len(content)) + content
 
@@ -220,6 +241,14 @@ REFUSED = {
     "JPEG, Exif in 200,000 parts": lambda: saved("JPEG", "RGB", 60).replace(
         b"\xff\xdb", jpeg_segment(0xE1, b"Exif\0\0" + bytes(10)) * 200_000 + b"\xff\xdb", 1
     ),
+    "PNG, 12 MB of Exif as text": lambda: png(60, 60, 8, GREY, as_text(exif(3_000_000))),
+    "PNG, 5,000 tags of one place": lambda: png(60, 60, 8, GREY, chunk(b"eXIf", exif_of_one_place(5_000, 30_000))),
+    "JPEG, 600,000 segments": lambda: saved("JPEG", "RGB", 60).replace(
+        b"\xff\xdb", jpeg_segment(0xE3, b"") * 600_000 + b"\xff\xdb", 1
+    ),
+    "JPEG, 32 MB between segments": lambda: saved("JPEG", "RGB", 60).replace(
+        b"\xff\xdb", bytes(32_000_000) + b"\xff\xdb", 1
+    ),
     "GIF, 16 MB of comments": lambda: gif_with_comments(65_000),
     "BMP, 36 Mpx in runs": lambda: bmp_in_runs(6_000),
     "PGM, 12 Mpx up to 1,000": lambda: b"P5 4000 3000 1000\n" + bytes(24_000_000),
@@ -247,6 +276,8 @@ REFUSED = {
     "TIFF, 1,000,000 strips, begun otherwise": lambda: tiff(
         1, 1_000_000, rows=1, strips=1_000_000, content=b"\0"
     ).replace(b"II*\0", b"II\0*", 1),
+    "BigTIFF in the wrong order": lambda: b"MM\0+" + bytes(100),
+    "TIFF, an Exif directory of 6,000,000 numbers": lambda: tiff_with_directory(6_000_000),
     "TIFF, a tag of 12,000,000 numbers": lambda: tiff_of_numbers(12_000_000),
     "TIFF, 100,000 strips one upon another": lambda: tiff(
         1_000, 1_000, rows=999, strips=100_000, content=bytes(1_000_000)

@@ -164,6 +164,21 @@ def test_a_pil_image_is_turned_once(classifier, sample):
     assert answer == classifier.predict(upright)
 
 
+def test_files_that_wait_to_be_answered_are_few_where_they_are_large(classifier):
+    opened = 0
+
+    def large_files():
+        nonlocal opened
+        for _ in range(40):
+            opened += 1
+            yield io.BytesIO(b"P5 1 1 255\n\0" + bytes(9_000_000))
+
+    answers = classifier.predict_many(large_files(), workers=1)
+    next(answers)
+    assert opened <= 8
+    answers.close()
+
+
 def test_a_file_that_cannot_be_read_stands_in_its_place(classifier, sample, tmp_path):
     closed = (tmp_path / "closed").open("wb+")
     closed.close()
