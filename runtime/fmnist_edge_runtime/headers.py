@@ -67,7 +67,8 @@ def refuse_hostile_exif(image: Image.Image) -> None:
     while exif.startswith(_EXIF):
         exif = exif[len(_EXIF) :]
     if exif.startswith(_TIFF):
-        _check_values(_entries_within(exif, _first_directory(exif)) if len(exif) >= _TIFF_HEADER else [], len(exif))
+        entries = _entries_within(exif, _first_directory(exif)) if len(exif) >= _TIFF_HEADER else []
+        _check_values(entries, 4 * _MOST_EXIF_BYTES)  # cameras' and editors' are often cut short, and are read
 
 
 def _check_png(content: bytes) -> None:
@@ -131,12 +132,12 @@ def _check_tiff(content: bytes) -> None:
     _check_values(entries, len(content))
 
 
-def _check_values(entries: list[_Entry], size: int) -> None:
+def _check_values(entries: list[_Entry], most_bytes: int) -> None:
     for entry in entries:
         if entry.numbers > _MOST_NUMBERS and entry.kind not in _TYPES_AS_BYTES:
             raise ValueError(f"more than {_MOST_NUMBERS:,} numbers in tag {entry.tag}")
-    if sum(_TYPE_BYTES.get(entry.kind, 0) * entry.numbers for entry in entries) > size:
-        raise ValueError("its tags hold more than the file")
+    if sum(_TYPE_BYTES.get(entry.kind, 0) * entry.numbers for entry in entries) > most_bytes:
+        raise ValueError("its tags hold more than they can")
 
 
 def _entries_within(content: bytes, start: int) -> list[_Entry]:
