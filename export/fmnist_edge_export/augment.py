@@ -5,15 +5,13 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def augment(images: Tensor, generator: torch.Generator, *, shift: int, erase: float, mix: float = 0) -> Tensor:
-    """Flip, shift, mix and erase float images ``[N, 1, H, W]`` in 0 to 1; returns a new tensor of that shape.
+def augment(images: Tensor, generator: torch.Generator, *, shift: int, erase: float) -> Tensor:
+    """Flip, shift and erase float images ``[N, 1, H, W]`` in 0 to 1; returns a new tensor of that shape.
 
-    Half of the images are mirrored, each is moved by up to ``shift`` pixels either way over black, with probability
-    ``mix`` another one fades into it, at most as strong as itself (mixup: Zhang et al. 2017, arXiv 1710.09412), and
-    with probability ``erase`` a rectangle is filled with noise (random erasing: Zhong et al. 2017, arXiv 1708.04896).
+    Half of the images are mirrored, each is moved by up to ``shift`` pixels either way over black, and with
+    probability ``erase`` a rectangle is filled with noise (random erasing: Zhong et al. 2017, arXiv 1708.04896).
     """
-    moved = _flip_and_shift(images, generator, shift)
-    return _erase(_mix(moved, generator, mix) if mix else moved, generator, erase)
+    return _erase(_flip_and_shift(images, generator, shift), generator, erase)
 
 
 def _flip_and_shift(images: Tensor, generator: torch.Generator, shift: int) -> Tensor:
@@ -26,14 +24,6 @@ def _flip_and_shift(images: Tensor, generator: torch.Generator, shift: int) -> T
     columns = torch.where(mirrored, columns.flip(1), columns)
     which = torch.arange(count)[:, None, None]
     return padded[which, rows[:, :, None], columns[:, None, :]].unsqueeze(1)
-
-
-def _mix(images: Tensor, generator: torch.Generator, probability: float) -> Tensor:
-    count = len(images)
-    others = images[torch.randperm(count, generator=generator)]
-    amount = torch.rand(count, 1, 1, 1, generator=generator) / 2
-    chosen = torch.rand(count, generator=generator) < probability
-    return torch.lerp(images, others, amount * chosen[:, None, None, None])
 
 
 def _erase(images: Tensor, generator: torch.Generator, probability: float) -> Tensor:

@@ -14,16 +14,14 @@ from fmnist_edge_runtime.session import Floats, Images
 Teacher = Callable[[Images], tuple[Floats, Floats]]
 
 
-def soft_labels(teachers: Sequence[Teacher], images: Tensor, recipe: Recipe) -> Tensor:
+def soft_labels(teachers: Sequence[Teacher], images: Tensor, temperature: float) -> Tensor:
     """Return the teachers' mean probabilities, float16 ``[N, K]``, at a temperature, for uint8 ``[N, 1, H, W]``.
 
     A teacher maps uint8 ``[N, H, W]`` to logits and probabilities ``[N, K]``, as ``Classifier.scores`` does: an
     exported int8 file answers several times as fast as its module in PyTorch.
     """
     pixels = images[:, 0].numpy()
-    asked = [pixels, np.ascontiguousarray(pixels[:, :, ::-1])] if recipe.teachers_mirrored else [pixels]
-    temperature = recipe.teacher_temperature
-    mean = np.mean([softmax(teacher(seen)[0] / temperature) for teacher in teachers for seen in asked], axis=0)
+    mean = np.mean([softmax(teacher(pixels)[0] / temperature) for teacher in teachers], axis=0)
     return torch.from_numpy(mean).half()
 
 

@@ -15,14 +15,13 @@ class Recipe:
     well-known images left out of an epoch (``prune.py``). ``bfloat16`` computes convolutions in that type; weights and
     their sums stay float32.
 
-    ``mix`` is the share of images into which another one fades (``augment.py``); ``photo_like`` is the share shown as
-    if cut out of a photograph (``photo_like.py``). ``strangers`` is how many pictures of no garment are generated, and
-    ``strangers_per_batch`` how many of them are shown with each batch (``strangers.py``).
+    ``photo_like`` is the share of images shown as if cut out of a photograph (``photo_like.py``). ``strangers`` is how
+    many pictures of no garment are generated, and ``strangers_per_batch`` how many of them are shown with each batch
+    (``strangers.py``).
 
     With ``teachers``, the loss is made of their answers at ``teacher_temperature``, by ``teacher_share``, and of the
-    labels (``distil.py``); with ``teachers_mirrored`` they are asked about the mirrored picture as well. ``views`` is
-    the number of augmentations of each image, after which they come again, so that each is shown to the teachers once.
-    0 draws new ones in every epoch.
+    labels (``distil.py``); ``views`` is the number of augmentations of each image, after which they come again, so that
+    each is shown to the teachers once. 0 draws new ones in every epoch.
 
     ``begins_as`` is the model of the kit, of the same shape or of fewer residual blocks, whose finished weights a run
     begins with. All draws follow from ``seed``.
@@ -38,7 +37,6 @@ class Recipe:
     one_cycle: bool = False
     shift: int = 0
     erase: float = 0.0
-    mix: float = 0.0
     photo_like: float = 0.0
     strangers: int = 0
     strangers_per_batch: int = 0
@@ -50,7 +48,6 @@ class Recipe:
     teachers: tuple[str, ...] = ()
     teacher_temperature: float = 1.0
     teacher_share: float = 0.0
-    teachers_mirrored: bool = False
     views: int = 0
     begins_as: str = ""
     seed: int = 0
@@ -59,7 +56,7 @@ class Recipe:
     @property
     def augmented(self) -> bool:
         """Whether training images are changed on their way in."""
-        return self.shift > 0 or self.mix > 0 or self.erase > 0
+        return self.shift > 0 or self.erase > 0
 
 
 NOTEBOOK = Recipe(epochs=5, batch_size=104, learning_rate=1e-3)

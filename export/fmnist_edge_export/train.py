@@ -142,7 +142,7 @@ def prepare(
     seen = augmented_view(images, view, recipe) if recipe.augmented else images
     if teachers and view not in state.soft_labels:
         log.info("asking the teachers about view %d of %d", view + 1, min(recipe.views or recipe.epochs, recipe.epochs))
-        state.soft_labels[view] = soft_labels(teachers, seen, recipe)
+        state.soft_labels[view] = soft_labels(teachers, seen, recipe.teacher_temperature)
     generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
     order, weights = chosen_images(state.losses, recipe.skip, (epoch - 1) / recipe.epochs, generator)
     batches = math.ceil(len(order) / recipe.batch_size)
@@ -192,10 +192,7 @@ def learn(
 def augmented_view(images: Tensor, view: int, recipe: Recipe) -> Tensor:
     """Return uint8 ``[N, 1, H, W]``: each image augmented once, the same way whenever this view is asked for."""
     generator = torch.Generator().manual_seed(recipe.seed * 100_003 + 50_000 + view)
-    parts = [
-        augment(scaled(part), generator, shift=recipe.shift, mix=recipe.mix, erase=recipe.erase)
-        for part in images.split(_CHUNK)
-    ]
+    parts = [augment(scaled(x), generator, shift=recipe.shift, erase=recipe.erase) for x in images.split(_CHUNK)]
     return torch.cat([to_bytes(part) for part in parts])
 
 

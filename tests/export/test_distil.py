@@ -18,21 +18,9 @@ def says(logits):
 
 def test_soft_labels_are_the_mean_of_the_teachers_softened_answers():
     images = torch.zeros(3, 1, 28, 28, dtype=torch.uint8)
-    soft = soft_labels([says([4.0, 0.0]), says([0.0, 0.0])], images, RECIPE)
+    soft = soft_labels([says([4.0, 0.0]), says([0.0, 0.0])], images, 2.0)
     expected = (functional.softmax(torch.tensor([2.0, 0.0]), dim=0) + 0.5) / 2
     torch.testing.assert_close(soft.float(), expected.expand(3, 2), rtol=0, atol=1e-3)
-
-
-def test_teachers_may_be_asked_about_the_mirrored_picture_as_well():
-    images = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
-    images[0, 0, :, 0] = 255
-
-    def light_on_the_left(pixels):
-        return np.stack([pixels[:, 0, 0] / 25.5, pixels[:, 0, 27] / 25.5], axis=1), None
-
-    soft = soft_labels([light_on_the_left], images, replace(RECIPE, teachers_mirrored=True))
-    torch.testing.assert_close(soft.float(), torch.full((2, 2), 0.5))
-    assert soft_labels([light_on_the_left], images, replace(RECIPE, teachers_mirrored=False))[0, 0] > 0.99
 
 
 def test_the_loss_is_least_for_a_student_that_answers_as_its_teacher():
