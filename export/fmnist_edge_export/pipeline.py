@@ -220,7 +220,8 @@ def _keep_other_files(name: str, target: Path, new: Path) -> None:
         written = {}
     if target.is_dir():
         for path in target.iterdir():
-            of_another_name = path.name in written and sha256_of(path) == written[path.name].get("sha256")
+            said = written.get(path.name, {}).get("sha256")
+            of_another_name = said and path.is_file() and sha256_of(path) == said
             if path.name not in _our_files(name) and not of_another_name:
                 shutil.copy2(path, new / path.name, follow_symlinks=False)
 
