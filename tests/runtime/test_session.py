@@ -78,7 +78,7 @@ print(idle)
 
 def test_threads_cost_nothing_between_predictions():
     done = subprocess.run([sys.executable, "-c", IDLE], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 0.02, "threads that spin take 0.1 s and more of these 0.4"
+    assert float(done.stdout) < 0.05, "threads that spin take 0.1 s and more of these 0.4"
 
 
 @pytest.fixture
