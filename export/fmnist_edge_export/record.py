@@ -104,6 +104,8 @@ def load_record(weights: Path) -> Record:
         if not path.is_file():
             raise ModelError(f"{path}: no such file; a model is NAME.safetensors with NAME.json beside it")
     record = Record.from_json(record_path.read_bytes(), str(record_path))
+    if record.name != weights.stem:  # an export would replace the folder of that other model
+        raise ModelError(f"{record_path}: the record of {record.name}, not of {weights.stem}; name the files after it")
     if sha256_of(weights) != record.weights_sha256:
         raise ModelError(f"{weights}: damaged, or not the weights that {record_path.name} describes; train it again")
     return record

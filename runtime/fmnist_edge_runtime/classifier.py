@@ -192,7 +192,9 @@ class Classifier:
         as they are when the iterable gives them, in the caller's thread, which also decodes PIL images: it may fill the
         same one again, or close it. Paths are read later.
         """
-        if isinstance(images, str | bytes | os.PathLike):
+        if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image) or hasattr(
+            images, "read"
+        ):
             raise TypeError("predict_many takes an iterable of pictures; for a single one there is predict")
         check_way(read_as)
         if errors not in ("raise", "return"):

@@ -251,9 +251,15 @@ class MiddleLogSoftmax(Small):
         return super().forward(x).log_softmax(dim=1) * 2
 
 
+class Random(Small):
+    def forward(self, x):
+        return super().forward(x) + torch.randn(len(x), 4)
+
+
 @pytest.mark.parametrize(
     ("module", "changes", "words"),
     [
+        (Random(), {}, "answers otherwise when it is asked again"),
         (Small(last=nn.Softmax(dim=1)), {}, "returns probabilities"),
         (MiddleLogSoftmax(), {}, "log_softmax"),
         (Small(), {"labels": "abc"}, r"returns \[250, 4\], not float \[N, 3\]"),

@@ -35,6 +35,15 @@ def test_a_missing_half_is_named(saved):
         load_model(weights.with_name("other.safetensors"))
 
 
+def test_files_of_another_name_than_the_records_are_refused(saved):
+    """An export would replace the folder of the model that the record names."""
+    weights, _, _ = saved
+    for file in (weights, weights.with_suffix(".json")):
+        file.rename(file.with_stem("other"))
+    with pytest.raises(ModelError, match=r"other\.json: the record of edge, not of other; name the files after it"):
+        load_model(weights.with_stem("other"))
+
+
 def test_weights_that_are_not_the_records_are_refused(saved):
     weights, _, _ = saved
     content = bytearray(weights.read_bytes())

@@ -186,7 +186,10 @@ def test_a_file_that_cannot_be_read_stands_in_its_place(classifier, sample, tmp_
     assert [isinstance(answer, ImageError) for answer in answers] == [False, True, False]
 
 
-@pytest.mark.parametrize("one", ["boot.png", Path("boot.png"), b"bytes"])
+@pytest.mark.parametrize(
+    "one",
+    ["boot.png", Path("boot.png"), b"it", bytearray(9), memoryview(b"it"), io.BytesIO(b"it"), Image.new("L", (9, 9))],
+)
 def test_one_picture_is_not_taken_for_many(classifier, one):
     with pytest.raises(TypeError, match="for a single one there is predict"):
         classifier.predict_many(one)
