@@ -22,6 +22,7 @@ from fmnist_edge_runtime.bundled import bundled_model
 from fmnist_edge_runtime.contract import PICTURE_READER_VERSION, Contract
 from fmnist_edge_runtime.cores import MOST_THREADS, allowed_cores
 from fmnist_edge_runtime.errors import ImageError, ModelError
+from fmnist_edge_runtime.photo import weighed
 from fmnist_edge_runtime.picture import PictureSource, held, open_picture
 from fmnist_edge_runtime.prediction import Prediction
 from fmnist_edge_runtime.reader import ReadAs, Reading, check_way, read_image, read_picture
@@ -307,7 +308,10 @@ class Classifier:
         return rows
 
     def _prediction(self, reading: Reading, row: list[float]) -> Prediction:
-        contract, best = self._file.contract, max(row)
+        contract = self._file.contract
+        if reading.read_as == "photo":
+            row = weighed(row, contract.labels)
+        best = max(row)
         index = row.index(best)
         known = reading.found and contract.is_known(best)
         return Prediction(contract.labels[index], index, best, known, tuple(row), contract.labels, reading.read_as)

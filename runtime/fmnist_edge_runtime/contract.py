@@ -14,7 +14,7 @@ from fmnist_edge_runtime.digest import sha256
 
 KEY = "fmnist_edge"
 SCHEMA_VERSION = 1
-PICTURE_READER_VERSION = 4
+PICTURE_READER_VERSION = 5
 UNKNOWN_SCORES = ("max_probability",)
 _LARGEST_SIDE = 4096
 _MOST_BYTES = 4 * 2**20

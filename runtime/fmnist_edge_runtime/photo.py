@@ -20,6 +20,8 @@ _FAINTEST_OUTLINE = 1.5  # times the contrast of the whole picture; 1 in 200 pho
 # What greys an article's 3rd to 97th percentile are stretched over, and by how many degrees more it is turned.
 _WAYS = (((40, 230), 0), ((0, 255), 5), ((0, 255), -5))
 _LEAST_SPAN = 40  # levels; a plain article's creases are not blown up further
+# Whatever is cut out wrongly looks like a bag: what a label's probability counts for in photographs, if not 1.
+WEIGHTS = {"Bag": 0.6}
 
 
 @dataclass(frozen=True)
@@ -98,3 +100,15 @@ def _toned(grey: Floats, mask: Mask, darkest: int, lightest: int) -> Floats:
     start = (low + high - span) / 2
     negative = 1 - np.clip((grey - start) / span, 0, 1)
     return np.asarray(np.where(mask, darkest + (lightest - darkest) * negative, 0), np.float32)
+
+
+def weighed(probabilities: list[float], labels: tuple[str, ...]) -> list[float]:
+    """Return what a network takes the article for, by label, corrected for what cut-outs are mistaken for.
+
+    The correction of a classifier's answers to other chances of the labels (Saerens, Latinne and Decaestecker 2002,
+    "Adjusting the outputs of a classifier to new a priori probabilities", equation 2.4).
+    """
+    weights = [WEIGHTS.get(label, 1.0) for label in labels]
+    products = [weight * probability for weight, probability in zip(weights, probabilities, strict=True)]
+    total = sum(products) or 1.0  # a damaged network may answer nothing but 0
+    return [product / total for product in products]

@@ -8,7 +8,7 @@ from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.colours import Mixture, Palette, to_lab
 from fmnist_edge_runtime.cutout import cut_out
 from fmnist_edge_runtime.fmnist_form import is_fmnist_form
-from fmnist_edge_runtime.photo import find_article
+from fmnist_edge_runtime.photo import find_article, weighed
 from fmnist_edge_runtime.pose import slant, turned
 from fmnist_edge_runtime.prediction import Prediction
 from fmnist_edge_runtime.reader import Reading, read_picture
@@ -190,16 +190,35 @@ def test_each_view_is_seen_mirrored_too():
     assert np.array_equal(views[len(views) // 2 :], views[: len(views) // 2, :, ::-1])
 
 
-def test_the_answer_is_the_mean_over_the_views(classifier):
+def test_the_answer_is_the_mean_over_the_views_in_which_bags_count_for_less(classifier):
     picture = laid_out()[0]
     views = read_picture(picture, 28, 28).views
-    expected = classifier.probabilities(views).mean(0)
+    expected = classifier.probabilities(views).mean(0) * np.where(np.array(classifier.labels) == "Bag", 0.6, 1)
+    expected /= expected.sum()
     assert np.ptp(classifier.probabilities(views), 0).max() > 0.01
     assert np.allclose(classifier.predict(picture).probabilities, expected, atol=1e-6)
     grey = Image.fromarray(views[1])
     mixed = list(classifier.predict_many([picture, grey, picture]))
     assert mixed == [classifier.predict(picture), classifier.predict(grey), classifier.predict(picture)]
     assert mixed[1].probabilities == tuple(classifier.probabilities(views[1:2])[0].tolist())
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ([0.5, 0.5, 0.0], [0.625, 0.375, 0.0]),  # the other label gains what is taken from Bag
+        ([0.0, 1.0, 0.0], [0.0, 1.0, 0.0]),
+        ([0.25, 0.0, 0.75], [0.25, 0.0, 0.75]),
+        ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0]),
+    ],
+)
+def test_in_photographs_bags_count_for_less(row, expected):
+    assert weighed(row, ("Coat", "Bag", "Shirt")) == pytest.approx(expected)
+
+
+def test_in_fashion_mnist_form_bags_count_in_full(classifier, sample):
+    bag = sample.images[sample.labels == list(classifier.labels).index("Bag")][0]
+    assert classifier.predict(bag).probabilities == tuple(classifier.probabilities(bag[None])[0].tolist())
 
 
 @pytest.mark.parametrize(
