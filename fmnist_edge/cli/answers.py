@@ -80,5 +80,5 @@ def _record(name: str, answer: Prediction | ImageError, top: int) -> str:
 
 def _reason(name: str, error: ImageError) -> str:
     if is_folder(name) and os.access(name, os.R_OK):
-        return "a folder without pictures; in the folders below it, only -r looks"
+        return "a folder without pictures; -r looks in the folders below it too"
     return str(error).removeprefix(f"{name}: ").removeprefix("the picture given as a file: ")
