@@ -21,6 +21,7 @@ from fmnist_edge_export.proof.reference import reference_logits
 from fmnist_edge_export.proof.report import Report
 from fmnist_edge_export.record import Record, check_name, load_model, weights_of
 from fmnist_edge_export.source import Source
+from fmnist_edge_runtime.contract import MOST_PIXELS_A_SIDE
 from fmnist_edge_runtime.errors import ImageError, ModelError
 from fmnist_edge_runtime.reader import read_picture
 
@@ -85,10 +86,13 @@ def export_model(
 
     Raises:
         ModelError: the module or the arguments cannot be exported.
+        ImageError: ``examples`` are no uint8 pictures.
         ParityError: a proof failed; ``out`` is as it was, the error's ``report`` says which.
     """
     target = Path(os.path.realpath(out))  # pathlib's own way fails where a link leads to itself
-    examples = _checked_examples(examples, example_labels, len(labels))
+    if isinstance(formats, str):
+        raise ModelError(f"formats {formats!r}: a text; give a list of them")
+    examples, example_labels = _checked_examples(examples, example_labels, len(labels))
     asked = formats_named(tuple(FORMATS) if formats is None else formats)
     height, width = size if examples is None else examples.shape[1:]
     training = {part: part.training for part in module.modules()}
@@ -149,19 +153,22 @@ def _calibrated(source: Source, examples: Images, labels: np.ndarray | None) -> 
     return replace(source, record=record), notes
 
 
-def _checked_examples(examples: Images | None, labels: np.ndarray | None, classes: int) -> Images | None:
+def _checked_examples(
+    examples: Images | None, labels: np.ndarray | None, classes: int
+) -> tuple[Images | None, np.ndarray | None]:
     if examples is None:
         if labels is not None:
             raise ModelError("example_labels without examples; give both")
-        return None
+        return None, None
     if not isinstance(examples, np.ndarray) or examples.dtype != np.uint8 or examples.ndim != 3 or not len(examples):
         given = (
             f"{examples.dtype} {list(examples.shape)}" if isinstance(examples, np.ndarray) else type(examples).__name__
         )
         raise ImageError(f"examples of {given}: uint8 [M, H, W] is needed, with M >= 1")
     if labels is not None:
-        _check_example_labels(np.asarray(labels), len(examples), classes)
-    return examples
+        labels = np.asarray(labels)  # a list, or a tensor
+        _check_example_labels(labels, len(examples), classes)
+    return examples, labels
 
 
 def _check_example_labels(labels: np.ndarray, count: int, classes: int) -> None:
@@ -178,6 +185,8 @@ def _check_record(record: Record) -> None:
     if not labels or len(set(labels)) != len(labels) or not all(isinstance(x, str) and x for x in labels):
         raise ModelError(f"labels {list(labels)}: at least one is needed, all different, none empty")
     check_name(record.name)
+    if not all(1 <= side <= MOST_PIXELS_A_SIDE for side in (record.height, record.width)):
+        raise ModelError(f"pictures of {record.height} x {record.width}: 1 to {MOST_PIXELS_A_SIDE:,} a side are needed")
     if record.height * record.width > _MOST_PIXELS:
         words = f"their pixels are kept in every file's self-test, for which {_MOST_PIXELS:,} are the most"
         raise ModelError(f"pictures of {record.height} x {record.width}: {words}")

@@ -74,7 +74,8 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
 
 def _models_in(folder: Path) -> Iterable[Path]:
     for path in [*folder.glob("*"), *folder.glob("*/*")]:
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") for part in parts) or parts[0].endswith(".failed")  # by a gate
         weights_alone = path.suffix == ".safetensors" and not path.with_suffix(".json").is_file()
         if path.suffix in SUFFIXES and not hidden and not weights_alone:
             yield path

@@ -38,11 +38,11 @@ def fit_temperature(logits: Floats, labels: Labels) -> float:
 
 
 def fit_threshold(probabilities: Floats) -> float:
-    """Return the best probability that 99 % of these images reach: below it a picture counts as unknown.
+    """Return the best probability that at least 99 % of these images reach: below it a picture counts as unknown.
 
-    To four digits, rounded down: rounded up, it might be above that of every image.
+    It is one image's own, to four digits, rounded down: a step higher, and fewer would reach it.
     """
-    return math.floor(float(np.quantile(probabilities.max(axis=1), 1 - KEPT)) * 1e4) / 1e4
+    return math.floor(float(np.quantile(probabilities.max(axis=1), 1 - KEPT, method="lower")) * 1e4) / 1e4
 
 
 def confidence_bins(probabilities: Floats, labels: Labels) -> tuple[npt.NDArray[np.int64], Floats, Floats]:

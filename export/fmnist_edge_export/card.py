@@ -47,6 +47,13 @@ def write_card(folder: Path, record: Record, entries: dict[str, dict[str, Any]],
     write_atomically(folder / "README.md", text.encode())
 
 
+def is_card(path: Path, name: str) -> bool:
+    """Tell whether a README is a card of a model called ``name``, as far as its beginning says."""
+    beginning = f"# {name}\n\nA classifier of ".encode()
+    with path.open("rb") as file:
+        return file.read(len(beginning)) == beginning
+
+
 def _introduction(record: Record) -> list[str]:
     accuracy = f"{record.test_accuracy:.2%} of the 10,000 test images right" if record.test_accuracy else "not measured"
     return [

@@ -122,27 +122,31 @@ def find(split: Split, folder: Path | None = None, *, download: bool = True) -> 
         if not named.is_dir():
             raise DataError(f"{named}: no such folder; name one that holds {FILES[split][0].name}[.gz]")
         return named
-    cached = cache_folder() / "FashionMNIST" / "raw"
+    cache = cache_folder()
+    cached = cache and cache / "FashionMNIST" / "raw"
     for candidate in (DEBIAN_FOLDER, cached):
-        if all(_path(candidate, file) for file in FILES[split]):
+        if candidate and all(_path(candidate, file) for file in FILES[split]):
             return candidate
-    if not download:
+    if not download or not cache or not cached:
         raise DataError(
             f"Fashion-MNIST is not on this machine; install the Debian package dataset-fashion-mnist, "
             f"or set ${ENVIRONMENT_VARIABLE} to the folder that holds it"
         )
-    _download(cache_folder())
+    _download(cache)
     return cached
 
 
-def cache_folder() -> Path:
-    """Return the folder below the user's cache where a download goes."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+def cache_folder() -> Path | None:
+    """Return the folder below the user's cache where a download goes; None for a user without a home."""
+    try:
+        if sys.platform == "win32":
+            base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        elif sys.platform == "darwin":
+            base = Path.home() / "Library" / "Caches"
+        else:
+            base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:  # in many containers
+        return None
     return Path(base) / "fmnist-edge"
 
 

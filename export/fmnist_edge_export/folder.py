@@ -13,7 +13,7 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fmnist_edge_runtime.errors import ModelError
@@ -35,12 +35,16 @@ def staging(target: Path) -> Iterator[Path]:
         yield folder
 
 
-def swap(staged: Path, target: Path) -> None:
-    """Put ``staged`` in the place of ``target``; if it cannot be put there, ``target`` is as it was."""
-    for path in (*staged.iterdir(), staged):
-        _flush(path)
+def swap(staged: Path, target: Path, complete: Callable[[], None] = lambda: None) -> None:
+    """Put ``staged`` in the place of ``target``; if it cannot be put there, ``target`` is as it was.
+
+    ``complete`` adds to ``staged`` what is to stay of ``target``, when no other export can replace it any more.
+    """
     with locked(target.parent):
         _recover(target)
+        complete()
+        for path in (*staged.iterdir(), staged):
+            _flush(path)
         old = _old(target)
         if target.exists():
             staged.chmod(stat.S_IMODE(target.stat().st_mode))
@@ -59,7 +63,8 @@ def recover(target: Path) -> None:
     if target.parent.is_dir():
         with locked(target.parent):
             _recover(target)
-            for stale in target.parent.glob(f"{glob.escape(_new(target))}*"):
+            # Where there are no locks, nothing tells an export that runs from one that was killed.
+            for stale in [] if sys.platform == "win32" else target.parent.glob(f"{glob.escape(_new(target))}*"):
                 with contextlib.suppress(OSError), locked(stale, wait=False):  # in use, or gone by now
                     shutil.rmtree(stale, ignore_errors=True)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fmnist_edge_export import manifest
-from fmnist_edge_export.card import PICTURES, Answers, write_card
+from fmnist_edge_export.card import PICTURES, Answers, is_card, write_card
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.files import sha256_of, write_atomically
 from fmnist_edge_export.folder import locked, recover, refuse_unless_replaceable, staging, swap
@@ -82,7 +82,6 @@ def export(
         others = {form.name: target / form.file_name(source.record.name) for form in FORMATS.values()}
         with locked(target.parent):  # another export may be replacing the folder
             kept = {name: file.read_bytes() for name, file in others.items() if name not in entries and file.is_file()}
-            _keep_other_files(source.record.name, target, new)
         record = replace(source.record, self_test=self_tests)
         write_atomically(new / f"{record.name}.safetensors", source.weights)
         write_atomically(new / f"{record.name}.json", record.to_json())
@@ -93,7 +92,7 @@ def export(
         write_card(new, record, entries, _answers_for_card(source, new, entries, probes))
         manifest.write(new, manifest.Manifest(record.name, formats=entries, notes=notes), _our_files(record.name))
         on_step("replacing the folder")
-        swap(new, target)
+        swap(new, target, lambda: _keep_others(source.record.name, target, new, kept))
     return report
 
 
@@ -186,20 +185,24 @@ def _our_files(name: str) -> set[str]:
 def _refuse_strangers(name: str, target: Path) -> None:
     """Raise if an export would replace files that none has written: a README, say, of the folder one stands in.
 
-    What exports have written is in the manifest; where only a record is, as in a clone, all is taken for theirs.
+    What exports have written is in the manifest. Where only a record is, as in a clone or after training, all is taken
+    for theirs but a README that is no card.
     """
     taken = _our_files(name).intersection(path.name for path in target.iterdir()) if target.is_dir() else set()
     try:
         written = {manifest.NAME, *manifest.read(target).files}
     except ModelError:
         written = taken if _is_record(target / f"{name}.json") else set()
+        if "README.md" in written and not is_card(target / "README.md", name):
+            written -= {"README.md"}
     if strangers := sorted(taken - written):
         raise ModelError(f"{target}: holds a {strangers[0]} that no export has written; name another folder")
 
 
 def _was_rejected(folder: Path, name: str) -> bool:
     """Tell whether an export has left a folder as rejected: those have a record, but no manifest."""
-    return _is_record(folder / f"{name}.json") and not (folder / manifest.NAME).exists()
+    found = _is_record(folder / f"{name}.json") and not (folder / manifest.NAME).exists()
+    return found and not folder.is_symlink()  # which would stay, and be in the way
 
 
 def _is_record(path: Path) -> bool:
@@ -209,11 +212,19 @@ def _is_record(path: Path) -> bool:
         return False
 
 
-def _keep_other_files(name: str, target: Path, new: Path) -> None:
+def _keep_others(name: str, target: Path, new: Path, carried: dict[str, bytes]) -> None:
     """Copy what somebody else put into the folder: replacing a set must not lose a stranger's file.
 
     What an export wrote before the folder was renamed is nobody's any more.
+
+    Raises:
+        ModelError: of the forms that were to be carried over, another export has made one anew, or one more.
     """
+    for form in FORMATS.values():
+        file = target / form.file_name(name)
+        proven_here = form.name not in carried and (new / file.name).is_file()
+        if not proven_here and file.is_file() and file.read_bytes() != carried.get(form.name):
+            raise ModelError(f"{file}: made by another export meanwhile; {target} stays as that left it, export again")
     try:
         written = manifest.read(target).files
     except ModelError:

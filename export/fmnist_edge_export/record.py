@@ -16,6 +16,7 @@ from fmnist_edge_export.models import build
 from fmnist_edge_runtime.errors import ModelError, first_line
 
 SCHEMA_VERSION = 1
+_LONGEST_NAME = 200  # bytes, of the 255 that a file's may have
 _TOOLS = ("fmnist-edge", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 Logits = list[list[float]]
@@ -77,7 +78,12 @@ class Record:
 def check_name(name: object) -> None:
     """Refuse with a ModelError what no model may be called: its folder and its files are named by it."""
     taken = (".", "..", "manifest")
-    if not isinstance(name, str) or name in taken or not re.fullmatch(r"[^\x00-\x1f/\\]{1,200}", name):
+    if (
+        not isinstance(name, str)
+        or name.lower() in taken  # which some file systems do not tell apart
+        or len(name.encode(errors="replace")) > _LONGEST_NAME
+        or not re.fullmatch(r'[^\x00-\x1f/\\<>:"|?*]+', name)
+    ):
         raise ModelError(f"{name!r} cannot be the name of a model's files; choose another")
 
 

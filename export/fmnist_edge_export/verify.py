@@ -64,6 +64,8 @@ def _folder_checks(folder: Path) -> list[Check]:
     except ModelError as error:
         return [Check(manifest.NAME, "manifest", False, str(error))]
     checks = [_against_manifest(folder / name, entry) for name, entry in sorted(known.files.items())]
+    if not checks:
+        return [Check(manifest.NAME, "manifest", False, "lists no files; export the model again")]
     strangers = sorted(p.name for p in folder.iterdir() if p.suffix in _MODELS and p.name not in known.files)
     unproven = "not in the manifest: no export has proven it; move it elsewhere"
     checks += [Check(name, "manifest", False, unproven) for name in strangers]

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from fmnist_edge.cli.console import complain, printable, show
-from fmnist_edge_runtime.errors import ImageError
+from fmnist_edge.cli.console import complain, show
+from fmnist_edge_runtime.errors import ImageError, printable
 from fmnist_edge_runtime.prediction import Prediction
 
 STDIN = "-"
@@ -81,4 +81,4 @@ def _record(name: str, answer: Prediction | ImageError, top: int) -> str:
 def _reason(name: str, error: ImageError) -> str:
     if is_folder(name) and os.access(name, os.R_OK):
         return "a folder without pictures; -r looks in the folders below it too"
-    return str(error).removeprefix(f"{name}: ").removeprefix("the picture given as a file: ")
+    return str(error).removeprefix(f"{printable(name)}: ").removeprefix("the picture given as a file: ")

@@ -7,13 +7,13 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, TypeVar
 
 import typer
 
 from fmnist_edge_runtime.cores import MOST_THREADS
-from fmnist_edge_runtime.errors import FmnistEdgeError, MissingExtraError, ModelError
+from fmnist_edge_runtime.errors import FmnistEdgeError, MissingExtraError, ModelError, printable
 
 FAILED, WRONG_CALL, INTERRUPTED = 1, 2, 130
 
@@ -71,17 +71,19 @@ def complain(message: str) -> None:
         typer.echo(f"fmnist-edge: {printable(message)}", err=True)
 
 
-def printable(text: str) -> str:
-    """Return ``text`` with everything escaped that a terminal might act upon, line ends too."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
 def show(*lines: str) -> None:
     """Print lines of results in one write, whatever is in them and whatever the terminal's encoding is."""
     encoding = sys.stdout.encoding or "ascii"
     typer.echo("\n".join(map(printable, lines)).encode(encoding, "backslashreplace").decode(encoding))
+
+
+def show_verdict(lines: Iterable[str]) -> None:
+    """Print lines of which the exit code is the sum: a reader who has gone spares them, but changes nothing else."""
+    try:
+        show(*lines)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
 
 
 @contextlib.contextmanager

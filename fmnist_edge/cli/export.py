@@ -1,14 +1,11 @@
 """``fmnist-edge export``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from fmnist_edge.cli.console import FAILED, Quiet, complain, one_line_errors, say, show
-
-if TYPE_CHECKING:
-    from fmnist_edge_export.proof.report import Report
+from fmnist_edge.cli.console import FAILED, Quiet, complain, one_line_errors, say, show_verdict
 
 ALL_FORMATS = "onnx,onnx-int8,torchscript"
 
@@ -45,6 +42,8 @@ def export(
 
     if model and checkpoint:
         raise typer.BadParameter("name a MODEL or a --checkpoint, not both")
+    if model and Path(model).name != model:
+        raise typer.BadParameter(f"{model!r}: a MODEL's name is needed, not a path; weights elsewhere: --checkpoint")
     name = "edge" if model is None else model
     with needs_export_extra("fmnist-edge export"):
         from fmnist_edge_export.api import export_checkpoint
@@ -59,12 +58,7 @@ def export(
         )
     except ParityError as error:
         if isinstance(error.report, Report):
-            _show_table(error.report)
+            show_verdict(error.report.lines())
         complain(str(error))
         raise typer.Exit(FAILED) from None
-    _show_table(report)
-
-
-def _show_table(report: "Report") -> None:
-    for line in report.lines():
-        show(line)
+    show_verdict(report.lines())

@@ -20,10 +20,10 @@ from fmnist_edge.cli.console import (
     Threads,
     leaving_on_interrupt,
     one_line_errors,
-    printable,
     progress,
     without_library_noise,
 )
+from fmnist_edge_runtime.errors import printable
 
 if TYPE_CHECKING:
     from fmnist_edge_runtime.classifier import Classifier
@@ -173,11 +173,12 @@ def _explained(classifier: "Classifier", names: list[str], asked: _Asked, folder
         answer: Prediction | ImageError
         try:
             answer, view = classifier.explain(_source(name), read_as=asked.read_as)
+        except ImageError as error:
+            answer, view = error, None
+        yield say_of([(name, answer)], asked.top, asked.jsonl)  # also where the drawing cannot be saved
+        if view:
             drawing.unlink(missing_ok=True)  # a link there may lead to anything
             view.save(drawing)
-        except ImageError as error:
-            answer = error
-        yield say_of([(name, answer)], asked.top, asked.jsonl)
 
 
 def _drawing(folder: Path, number: int, name: str) -> Path:

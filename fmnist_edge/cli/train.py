@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -76,7 +78,6 @@ def train(
     parts = split(load("train", data), test, recipe)
     watched = "validation" if recipe.validation else "test"
     run = Run(model, recipe, origins.digests)
-    folder.mkdir(parents=True, exist_ok=True)  # what cannot be made is not found out after an epoch
 
     def report(epoch: Epoch) -> None:
         say(
@@ -86,26 +87,44 @@ def train(
         )
 
     bars = _EpochBars(recipe.epochs, quiet=quiet)
-    try:
-        with bars:
-            module, curve = train_network(
-                run,
-                parts,
-                checkpoint,
-                teachers=origins.teachers,
-                beginning=origins.beginning,
-                resume=resume,
-                on_batch=bars.on_batch,
-                on_epoch=report,
-            )
-    except KeyboardInterrupt:
-        kept = f"{checkpoint} holds the last complete epoch; --resume goes on from it"
-        complain(f"interrupted; {kept if checkpoint.exists() else 'no epoch was complete, nothing is kept'}")
-        raise typer.Exit(INTERRUPTED) from None
-    record = finish(run, module, curve, parts, test)
-    save_model(folder, module, record)
-    checkpoint.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone_in(folder):
+        try:
+            with bars:
+                module, curve = train_network(
+                    run,
+                    parts,
+                    checkpoint,
+                    teachers=origins.teachers,
+                    beginning=origins.beginning,
+                    resume=resume,
+                    on_batch=bars.on_batch,
+                    on_epoch=report,
+                )
+        except KeyboardInterrupt:
+            kept = f"{checkpoint} holds the last complete epoch; --resume goes on from it"
+            complain(f"interrupted; {kept if checkpoint.exists() else 'no epoch was complete, nothing is kept'}")
+            raise typer.Exit(INTERRUPTED) from None
+        record = finish(run, module, curve, parts, test)
+        save_model(folder, module, record)
+        checkpoint.unlink()
     show(f"{finished}: {record.test_accuracy:.2%} of the test images right")
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder; one that cannot be written to is found out here, not after an epoch."""
+    from fmnist_edge_export.folder import locked
+    from fmnist_edge_runtime.errors import ModelError
+
+    with tempfile.TemporaryFile(dir=folder), contextlib.ExitStack() as held:
+        try:
+            held.enter_context(locked(folder, wait=False))
+        except BlockingIOError as error:
+            raise ModelError(f"{folder}: another run trains there; wait for its end, or name another --out") from error
+        except OSError:  # a network's file system without locks
+            pass
+        yield
 
 
 class _EpochBars(contextlib.ExitStack):

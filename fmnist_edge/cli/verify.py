@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fmnist_edge.cli.console import FAILED, WRONG_CALL, Quiet, complain, one_line_errors, show
+from fmnist_edge.cli.console import FAILED, WRONG_CALL, Quiet, complain, one_line_errors, show_verdict
 
 
 @one_line_errors
@@ -36,8 +36,7 @@ def verify(
             exit_code = WRONG_CALL
             continue
         if not quiet or not report.ok:
-            for line in (f"{path}:", *report.lines()):
-                show(line)
+            show_verdict([f"{path}:", *report.lines()])
         if not report.ok:
             exit_code = exit_code or FAILED
     if exit_code:

@@ -74,14 +74,10 @@ class Classifier:
             ValueError: of another number of threads.
             ModelError: missing, damaged, not one of ours, or onnxruntime cannot run it.
         """
-        try:
-            count = operator.index(threads)  # numpy's whole numbers too, which onnxruntime does not take
-        except TypeError:
-            count = 0
-        if not 1 <= count <= MOST_THREADS:
-            raise ValueError(f"threads={threads!r}: a whole number from 1 to {MOST_THREADS:,} is needed")
+        self._threads = _thread_count("threads", threads)
         given = bundled_model() if model is None else model
-        self._threads = count
+        if given == "":  # pathlib would take it for the folder that one stands in
+            raise ModelError("an empty path: no model file; name one")
         self._file = modelfile.read(given if isinstance(given, bytes) else Path(given))
         self._load()
 
@@ -154,6 +150,7 @@ class Classifier:
         """
         from fmnist_edge_runtime.sight import draw_sight  # fonts are not for every start
 
+        check_way(read_as)
         opened = open_picture(image)
         reading = read_image(opened, self._file.contract.height, self._file.contract.width, read_as)
         answer = self._answer(reading)
@@ -188,21 +185,20 @@ class Classifier:
     ) -> Iterator[Prediction] | Iterator[Prediction | ImageError]:
         """Classify pictures as they come, in order, in constant memory, on as many threads as there are cores allowed.
 
-        ``workers`` is another number of such threads. With ``errors="return"`` a picture that cannot be read gives its
-        ImageError in place of a prediction, and the others are still answered. Arrays, files and PIL images are taken
-        as they are when the iterable gives them, in the caller's thread, which also decodes PIL images: it may fill the
-        same one again, or close it. Paths are read later.
+        ``workers`` is another number of such threads, each of which is given up to 16 pictures at once: the first
+        answer comes when that many for each thread, and as many more, were taken, or the iterable has ended. With
+        ``errors="return"`` a picture that cannot be read gives its ImageError in place of a prediction, and the others
+        are still answered. Arrays, files and PIL images are taken as they are when the iterable gives them, in the
+        caller's thread, which also decodes PIL images: it may fill the same one again, or close it. Paths are read
+        later.
         """
-        if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image) or hasattr(
-            images, "read"
-        ):
+        if _is_one_picture(images):
             raise TypeError("predict_many takes an iterable of pictures; for a single one there is predict")
         check_way(read_as)
         if errors not in ("raise", "return"):
             raise ValueError(f"errors={errors!r}: 'raise' or 'return'")
-        if workers is not None and workers < 1:
-            raise ValueError(f"workers={workers}: at least 1 is needed")
-        return self._stream(images, read_as, errors, workers or allowed_cores())
+        count = allowed_cores() if workers is None else _thread_count("workers", workers)
+        return self._stream(images, read_as, errors, count)
 
     def probabilities(self, images: Images) -> Floats:
         """Return float32 ``[N, K]`` for uint8 ``[N, height, width]`` in Fashion-MNIST polarity; N may be 0.
@@ -337,6 +333,24 @@ class Classifier:
             reading if isinstance(reading, ImageError) else self._prediction(reading, next(rows))
             for reading in readings
         ]
+
+
+def _thread_count(name: str, given: object) -> int:
+    """Return a whole number of threads, numpy's too, which onnxruntime does not take; ValueError if it is none."""
+    try:
+        count = operator.index(given)  # type: ignore[arg-type]  # what is no number raises
+    except TypeError:
+        count = 0
+    if not 1 <= count <= MOST_THREADS:
+        raise ValueError(f"{name}={given!r}: a whole number from 1 to {MOST_THREADS:,} is needed")
+    return count
+
+
+def _is_one_picture(images: object) -> bool:
+    if isinstance(images, np.ndarray):
+        return images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (3, 4))
+    single = isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image)
+    return single or hasattr(images, "read")
 
 
 def _batches(images: Iterable[PictureSource], size: int) -> Iterator[list[PictureSource | ImageError]]:

@@ -16,7 +16,7 @@ KEY = "fmnist_edge"
 SCHEMA_VERSION = 1
 PICTURE_READER_VERSION = 5
 UNKNOWN_SCORES = ("max_probability",)
-_LARGEST_SIDE = 4096
+MOST_PIXELS_A_SIDE = 4096
 _MOST_BYTES = 4 * 2**20
 
 
@@ -121,7 +121,7 @@ def _parse(raw: dict[str, Any]) -> Contract:
     _require(bool(labels) and all(isinstance(label, str) and label for label in labels), "labels")
     _require(len(set(labels)) == len(labels), "labels")
     "".join(labels).encode()  # a lone surrogate is no text
-    _require(all(type(side) is int and 1 <= side <= _LARGEST_SIDE for side in (height, width)), "input size")
+    _require(all(type(side) is int and 1 <= side <= MOST_PIXELS_A_SIDE for side in (height, width)), "input size")
     _require(unknown["score"] in UNKNOWN_SCORES, "unknown score")
     _require(type(picture["picture_reader"]) is int and picture["picture_reader"] >= 1, "picture_reader")
     _require(all(isinstance(raw[name], dict) for name in ("provenance", "versions")), "provenance or versions")

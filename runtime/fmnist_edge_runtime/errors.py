@@ -14,6 +14,10 @@ Each message is one line: what was given, what is wrong with it, what to do.
 class FmnistEdgeError(Exception):
     """Base of every error raised on purpose."""
 
+    def __init__(self, message: str) -> None:
+        """Keep the message on one line, whatever the names in it are made of."""
+        super().__init__(printable(message))
+
 
 class ImageError(FmnistEdgeError):
     """A picture cannot be read, or an array has the wrong shape or type."""
@@ -38,6 +42,13 @@ class DataError(FmnistEdgeError):
 
 class MissingExtraError(FmnistEdgeError, ImportError):
     """Optional packages are not installed; the message names the command that installs them."""
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with everything escaped that a terminal might act upon, line ends too."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def first_line(error: BaseException) -> str:

@@ -20,8 +20,9 @@ _FAINTEST_OUTLINE = 1.5  # times the contrast of the whole picture; 1 in 200 pho
 # What greys an article's 3rd to 97th percentile are stretched over, and by how many degrees more it is turned.
 _WAYS = (((40, 230), 0), ((0, 255), 5), ((0, 255), -5))
 _LEAST_SPAN = 40  # levels; a plain article's creases are not blown up further
-# Whatever is cut out wrongly looks like a bag: what a label's probability counts for in photographs, if not 1.
-WEIGHTS = {"Bag": 0.6}
+# Whatever is cut out wrongly looks like a bag, to networks of these labels: what one's probability counts for.
+_GARMENTS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Ankle boot")
+WEIGHTS = {"Bag": 0.6} | dict.fromkeys(_GARMENTS, 1.0)
 
 
 @dataclass(frozen=True)
@@ -103,12 +104,14 @@ def _toned(grey: Floats, mask: Mask, darkest: int, lightest: int) -> Floats:
 
 
 def weighed(probabilities: list[float], labels: tuple[str, ...]) -> list[float]:
-    """Return what a network takes the article for, by label, corrected for what cut-outs are mistaken for.
+    """Return what a network takes the article for, corrected for what cut-outs are mistaken for.
 
-    The correction of a classifier's answers to other chances of the labels (Saerens, Latinne and Decaestecker 2002,
-    "Adjusting the outputs of a classifier to new a priori probabilities", equation 2.4).
+    Of other labels than Fashion-MNIST's nothing is known, and theirs stay as they are. The correction of a classifier's
+    answers to other chances of the labels (Saerens, Latinne and Decaestecker 2002, "Adjusting the outputs of a
+    classifier to new a priori probabilities", equation 2.4).
     """
-    weights = [WEIGHTS.get(label, 1.0) for label in labels]
-    products = [weight * probability for weight, probability in zip(weights, probabilities, strict=True)]
+    if set(labels) != WEIGHTS.keys():
+        return probabilities
+    products = [WEIGHTS[label] * probability for label, probability in zip(labels, probabilities, strict=True)]
     total = sum(products) or 1.0  # a damaged network may answer nothing but 0
     return [product / total for product in products]

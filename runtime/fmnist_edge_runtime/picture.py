@@ -88,7 +88,7 @@ def held(source: PictureSource) -> PictureSource:
         return source.copy()
     if isinstance(source, Image.Image):
         image = _from_image(source).copy()
-        image.info = {key: value for key, value in image.info.items() if key == "transparency"}  # it is turned already
+        image.info = {}  # it is turned already
         return image
     if isinstance(source, bytearray | memoryview):
         return bytes(source)
@@ -175,6 +175,8 @@ def _decoded(image: Image.Image, name: str) -> Image.Image:
             image = shrunk(image, MOST_KEPT_PIXELS)
         if image.mode.startswith("I"):  # Pillow converts 16 bits to colours by cutting off what exceeds 255
             image = to_grey(image)
+        if "transparency" in image.info:  # of a colour or of palette entries, which may be out of range
+            image = image.convert("RGBA")
         return image if turn is None else image.transpose(turn)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error

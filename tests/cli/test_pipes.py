@@ -56,6 +56,15 @@ def test_a_reader_that_has_gone_ends_it_quietly(full, call):
     assert process.returncode == 0
 
 
+def test_a_verdict_that_nobody_reads_keeps_its_exit_code(full, tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    call = full(["verify", str(tmp_path), str(tmp_path)])
+    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
 @pytest.mark.parametrize("call", CALLS[:2], ids=" ".join)
 def test_a_reader_that_goes_after_a_line_ends_it_quietly(full, call):
     with subprocess.Popen(full(call), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

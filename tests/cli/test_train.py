@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_edge_export.folder import locked
 from fmnist_edge_export.recipes import RECIPES
 
 SCRIPT = Path(__file__).with_name("small_data.py")
@@ -50,6 +51,16 @@ def test_a_changed_recipe_tells_no_story_of_the_one_that_was_chosen(run, change)
     assert RECIPES["edge"].chosen
     lines = run("train", "edge", "--recipe", *change).stdout.decode().splitlines()
     assert [line.split() for line in lines if line.startswith("chosen")] == [["chosen", "-"]]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks there")
+def test_two_runs_do_not_share_a_folder(train, tmp_path):
+    (tmp_path / "cnn").mkdir()
+    with locked(tmp_path / "cnn"):
+        done = train("cnn", "--epochs", 1)
+    assert done.returncode == 2
+    assert done.stderr.decode().endswith("another run trains there; wait for its end, or name another --out\n")
+    assert os.listdir(tmp_path / "cnn") == []
 
 
 @pytest.mark.parametrize("more", [(), ("--resume",)])

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -85,6 +86,10 @@ def test_files_are_found_in_folders_and_below(root, tmp_path):
     assert find_files([folder / "edge" / "edge.onnx", folder / "edge" / "edge.onnx"]) == [folder / "edge" / "edge.onnx"]
     with pytest.raises(ModelError, match="no model file there"):
         find_files([tmp_path])
+    rejected = shutil.copytree(folder / "edge", tmp_path / "edge.failed")
+    with pytest.raises(ModelError, match="no model file there"):
+        find_files([tmp_path])
+    shutil.rmtree(rejected)
     (tmp_path / "checkpoint.safetensors").touch()
     with pytest.raises(ModelError, match="no model file there"):
         find_files([tmp_path])

@@ -56,6 +56,8 @@ def test_bins_hold_what_they_should_and_the_surest_is_in_the_last():
 def test_the_threshold_keeps_99_in_100():
     chances = softmax(drawn(1.0)[0])
     assert (chances.max(axis=1) >= fit_threshold(chances)).mean() == pytest.approx(0.99, abs=0.001)
+    for few in (1, 2, 10, 50, 150, 250):
+        assert (chances[:few].max(axis=1) >= fit_threshold(chances[:few])).mean() >= 0.99
 
 
 @pytest.mark.parametrize("best", [0.90006, 0.99999])

@@ -73,6 +73,18 @@ def test_the_sources_are_tried_in_their_order(published, monkeypatch, tmp_path):
     assert data.find("test", named) == named
 
 
+def test_a_user_without_a_home_has_no_cache(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA", data.ENVIRONMENT_VARIABLE):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(data.Path, "home", homeless)
+    monkeypatch.setattr(data, "DEBIAN_FOLDER", data.Path("nowhere"))
+    with pytest.raises(DataError, match="Fashion-MNIST is not on this machine"):
+        data.find("test")
+
+
 def test_a_source_that_was_named_is_never_passed_over(published, tmp_path):
     put(tmp_path / "debian", published)
     with pytest.raises(DataError, match=r"missing; put the published files there"):

@@ -72,6 +72,38 @@ def test_forms_of_another_contract_are_dropped_with_a_word(sources, probes, targ
     assert verify(target).ok
 
 
+def test_so_are_forms_that_say_otherwise_where_they_come_from(sources, probes, target, caplog):
+    record = replace(sources["edge"].record, licence="another")
+    export(replace(sources["edge"], record=record), target, [FORMATS["onnx"]], probes)
+    for file in ("edge.int8.onnx", "edge.torchscript.pt"):
+        words = "contract: provenance.licence 'MIT', not 'another'"
+        assert f"{file} is dropped: it is not this model's ({words})" in caplog.text
+
+
+def test_what_comes_into_the_folder_while_an_export_works_is_kept(sources, probes, target):
+    def drop_a_note(step):
+        if step == "replacing the folder":
+            (target / "notes.txt").write_text("mine")
+
+    export(sources["edge"], target, [FORMATS["onnx"]], probes, on_step=drop_a_note)
+    assert (target / "notes.txt").read_text() == "mine"
+
+
+def test_a_form_that_another_export_makes_meanwhile_is_not_lost(sources, probes, target):
+    form = target / "edge.torchscript.pt"
+    content = form.read_bytes()
+    form.unlink()
+
+    def make_it(step):
+        if step == "replacing the folder":
+            form.write_bytes(content)
+
+    with pytest.raises(ModelError, match=r"edge\.torchscript\.pt: made by another export meanwhile; .* export again"):
+        export(sources["edge"], target, [FORMATS["onnx"]], probes, on_step=make_it)
+    assert form.read_bytes() == content
+    assert os.listdir(target.parent) == ["edge"]
+
+
 def test_forms_of_the_same_weights_in_another_network_are_dropped(sources, probes, target, caplog):
     class Negated(torch.nn.Module):
         def __init__(self, module):
@@ -137,6 +169,16 @@ def test_a_file_that_no_export_has_written_is_not_replaced(sources, probes, tmp_
     with pytest.raises(ModelError, match=f"holds a {name} that no export has written; name another folder"):
         export(sources["edge"], tmp_path, [FORMATS["onnx"]], probes)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "mine"}
+
+
+def test_nor_is_a_readme_beside_a_record_unless_it_is_a_card(sources, probes, target):
+    (target / "manifest.json").unlink()
+    export(sources["edge"], target, [FORMATS["onnx"]], probes)
+    (target / "manifest.json").unlink()
+    (target / "README.md").write_text("mine")
+    with pytest.raises(ModelError, match=r"holds a README\.md that no export has written"):
+        export(sources["edge"], target, [FORMATS["onnx"]], probes)
+    assert (target / "README.md").read_text() == "mine"
 
 
 def test_nor_is_one_beside_somebody_elses_manifest(sources, probes, tmp_path):

@@ -62,7 +62,25 @@ def test_a_record_that_is_none_is_refused(saved, content):
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "../../home", "/etc/model", "a/b", "a\\b", "a\0b", "a\nb", "n" * 300, "manifest", 7, None]
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "../../home",
+        "/etc/model",
+        "a/b",
+        "a\\b",
+        "a\0b",
+        "a\nb",
+        "n" * 300,
+        "é" * 101,
+        "manifest",
+        "Manifest",
+        "a:b",
+        7,
+        None,
+    ],
 )
 def test_a_name_that_leads_elsewhere_is_refused(saved, name):
     weights, _, record = saved

@@ -188,14 +188,27 @@ def test_a_file_that_cannot_be_read_stands_in_its_place(classifier, sample, tmp_
 
 @pytest.mark.parametrize(
     "one",
-    ["boot.png", Path("boot.png"), b"it", bytearray(9), memoryview(b"it"), io.BytesIO(b"it"), Image.new("L", (9, 9))],
+    [
+        "boot.png",
+        Path("boot.png"),
+        b"it",
+        bytearray(9),
+        memoryview(b"it"),
+        io.BytesIO(b"it"),
+        Image.new("L", (9, 9)),
+        np.zeros((28, 28), np.uint8),
+        np.zeros((9, 8, 3), np.uint8),
+        np.zeros((9, 8, 4), np.uint8),
+    ],
 )
 def test_one_picture_is_not_taken_for_many(classifier, one):
     with pytest.raises(TypeError, match="for a single one there is predict"):
         classifier.predict_many(one)
 
 
-def test_a_way_of_reading_that_is_none_is_refused_at_the_call(classifier):
+def test_a_way_of_reading_that_is_none_is_refused_at_the_call(classifier, sample):
+    with pytest.raises(ValueError, match="read_as='guess'"):
+        classifier.explain(sample.images[0], read_as="guess")
     with pytest.raises(ValueError, match="read_as='guess'"):
         classifier.predict_many([], read_as="guess")
 
@@ -208,7 +221,7 @@ def test_many_pictures_are_answered_alike_by_any_number_of_threads(classifier, s
     )
     assert one == three
     assert len(one) == 51
-    with pytest.raises(ValueError, match="workers=0: at least 1"):
+    with pytest.raises(ValueError, match="workers=0: a whole number from 1 to 1,024"):
         classifier.predict_many(pictures, workers=0)
 
 

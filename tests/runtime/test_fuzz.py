@@ -51,7 +51,7 @@ fuzz["main"](sys.argv[1:])
         ("os.abort()", "Fatal Python error"),
         ("time.sleep(60)", "Timeout"),
         ("raise ZeroDivisionError", "ZeroDivisionError"),
-        ("raise fuzz['ImageError']('two\\nlines')", "is not one line"),
+        ("error = fuzz['ImageError'](''); error.args = ('two\\nlines',); raise error", "is not one line"),
         ("os.write(2, b'libpng warning')", "written to the terminal"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import io
 import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fmnist_edge_runtime import bounds, picture
-from fmnist_edge_runtime.errors import ImageError
+from fmnist_edge_runtime.errors import ImageError, printable
 from fmnist_edge_runtime.reader import read_picture
 
 MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "I;16", "F"]
@@ -193,11 +194,29 @@ def test_what_is_no_picture_is_refused_with_one_line(content, words):
     assert "\n" not in str(caught.value)
 
 
+def test_transparency_of_colours_that_are_not_there_is_refused():
+    palette = Image.new("P", (60, 60), 3)
+    palette.putpalette(bytes(range(256)) * 3)
+    content = io.BytesIO()
+    palette.save(content, "png", transparency=b"\x01" * 256)
+    longer = content.getvalue().replace(b"\x00\x00\x01\x00tRNS", b"\x00\x00\x01\x01tRNS", 1)
+    at = longer.index(b"tRNS") + 4
+    chunk = b"tRNS" + b"\x01" * 257
+    damaged = longer[: at - 4] + chunk + zlib.crc32(chunk).to_bytes(4) + longer[at + 256 + 4 :]
+    grey = Image.new("L", (60, 60))
+    grey.info["transparency"] = b"\x01" * 60
+    for source in (damaged, grey):
+        for way in ("auto", "photo", "fmnist"):
+            with pytest.raises(ImageError, match="a damaged or truncated image"):
+                read_picture(source, 28, 28, way)
+
+
 def test_paths_that_cannot_be_read_are_named(tmp_path):
-    for path in (tmp_path / "missing.png", tmp_path, "zero\0byte.png"):
+    for path in (tmp_path / "missing.png", tmp_path, "zero\0byte.png", "two\nlines.png", "\x1b[31mred.png"):
         with pytest.raises(ImageError, match="cannot be read") as caught:
             read(path)
-        assert str(path) in str(caught.value)
+        assert printable(str(path)) in str(caught.value)
+        assert str(caught.value).isprintable(), "one line, and nothing that a terminal acts upon"
 
 
 @pytest.mark.parametrize(

@@ -206,14 +206,23 @@ def test_the_answer_is_the_mean_over_the_views_in_which_bags_count_for_less(clas
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        ([0.5, 0.5, 0.0], [0.625, 0.375, 0.0]),  # the other label gains what is taken from Bag
-        ([0.0, 1.0, 0.0], [0.0, 1.0, 0.0]),
-        ([0.25, 0.0, 0.75], [0.25, 0.0, 0.75]),
+        ([0.5, 0.0, 0.5], [0.625, 0.0, 0.375]),  # the others gain what is taken from Bag
+        ([0.0, 0.0, 1.0], [0.0, 0.0, 1.0]),
+        ([0.25, 0.75, 0.0], [0.25, 0.75, 0.0]),
         ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0]),
     ],
 )
-def test_in_photographs_bags_count_for_less(row, expected):
-    assert weighed(row, ("Coat", "Bag", "Shirt")) == pytest.approx(expected)
+def test_in_photographs_bags_count_for_less(classifier, row, expected):
+    labels = classifier.labels
+    coat, shirt, bag = (labels.index(name) for name in ("Coat", "Shirt", "Bag"))
+    chances = [0.0] * len(labels)
+    chances[coat], chances[shirt], chances[bag] = row
+    found = weighed(chances, labels)
+    assert [found[coat], found[shirt], found[bag]] == pytest.approx(expected)
+
+
+def test_of_other_labels_nothing_is_known():
+    assert weighed([0.4, 0.6], ("Coat", "Bag")) == [0.4, 0.6]
 
 
 def test_in_fashion_mnist_form_bags_count_in_full(classifier, sample):

@@ -40,7 +40,7 @@ def prove(form: Format, content: bytes, source: Source, probes: Probes, truth: T
     checks = [
         structure,
         *judge(form.name, measured, form.bounds),
-        judge_contract(form.name, contract, record),
+        judge_contract(contract, source.metadata(form.name, {})),
         self_test_check(form.name, replayed),
     ]
     return Proof(tuple(checks), measured)

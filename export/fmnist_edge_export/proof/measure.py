@@ -40,7 +40,9 @@ class Measurement:
     ``dlogit_*`` are absolute differences of logits over every probe and batch size: the largest is the smallest
     tolerance that would pass. ``batch_spread`` is the largest between answers to one image in different batches.
     ``probe_flips`` counts other labels among the probes, ``flips`` lists those among the ``images`` decided on.
-    ``probability_*`` are the worst of both.
+    ``probability_error`` and ``probability_sum_error`` are the worst of both: what a file's probabilities differ by
+    from its own logits' softmax, and their sums from 1. ``probability_shift_p99`` is what those of 99 in 100 of the
+    images decided on differ by, at most, from the reference's.
     """
 
     dlogit_max: float
@@ -50,6 +52,7 @@ class Measurement:
     probe_flips: int
     probability_error: float
     probability_sum_error: float
+    probability_shift_p99: float
     decided_on: str
     images: int
     flips: tuple[Flip, ...]
@@ -77,6 +80,7 @@ def measure(run: Run, probes: Probes, truth: Truth, labels: tuple[str, ...], tem
     logits = np.stack([logits for logits, _ in answers])
     decided = _in_batches(run, probes.decisions, max(BATCHES))
     differences_decided = np.abs(decided[0] - truth.decisions)
+    shifts = np.abs(decided[1] - softmax(truth.decisions.astype(np.float64) / temperature)).max(axis=1)
     every = [*answers, decided]
     return Measurement(
         dlogit_max=_worst(differences.max(), differences_decided.max()),
@@ -86,6 +90,7 @@ def measure(run: Run, probes: Probes, truth: Truth, labels: tuple[str, ...], tem
         probe_flips=int((logits.argmax(axis=2) != truth.numbers.argmax(axis=1)).any(axis=0).sum()),
         probability_error=_worst(*(np.abs(p - softmax(z.astype(np.float64) / temperature)).max() for z, p in every)),
         probability_sum_error=_worst(*(np.abs(p.sum(axis=1, dtype=np.float64) - 1).max() for _, p in every)),
+        probability_shift_p99=float(np.quantile(shifts, 0.99)),
         decided_on=probes.decided_on,
         images=len(probes.decisions),
         flips=_flips(decided[0], truth.decisions, labels, temperature),
