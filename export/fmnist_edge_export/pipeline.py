@@ -194,7 +194,7 @@ def _refuse_strangers(name: str, target: Path) -> None:
     except ModelError:
         written = taken if _is_record(target / f"{name}.json") else set()
         if "README.md" in written and not is_card(target / "README.md", name):
-            written -= {"README.md"}
+            written = written - {"README.md"}
     if strangers := sorted(taken - written):
         raise ModelError(f"{target}: holds a {strangers[0]} that no export has written; name another folder")
 
