@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
@@ -67,12 +68,42 @@ class Record:
                 raise ValueError("another schema_version")
             record = cls(**values)
             check_name(record.name)
-            if not isinstance(record.architecture, str):
-                raise TypeError("the architecture is no text")
+            _check_types(record)
             ranges = record.ranges and {name: (low, high) for name, (low, high) in record.ranges.items()}
             return replace(record, labels=tuple(record.labels), ranges=ranges)
         except (ModelError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ModelError(f"{source}: not a model's record ({error}); train the model again") from error
+
+
+def _check_types(record: Record) -> None:
+    """Raise TypeError or ValueError where a field is not what :class:`Record` says, as far as an export reads it."""
+    kinds: dict[type | tuple[type, ...], tuple[str, ...]] = {
+        str: ("architecture", "weights_sha256", "licence"),
+        int: ("height", "width"),
+        (int, float): ("mean", "std", "temperature", "unknown_threshold"),
+        list: ("labels", "curve", "notes"),
+        dict: ("teachers", "dataset", "trained_with", "self_test"),
+        (dict, type(None)): ("recipe", "ranges"),
+        (int, float, type(None)): ("seed", "test_accuracy"),
+    }
+    for kind, names in kinds.items():
+        for name in names:
+            value = getattr(record, name)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise TypeError(f"{name} is {value!r:.60}")
+    if min(record.std, record.temperature, record.height, record.width) <= 0:
+        raise ValueError("std, temperature, height and width are above 0")
+    if not np.isfinite([record.mean, record.std, record.temperature, record.unknown_threshold]).all():
+        raise ValueError("mean, std, temperature and threshold are finite")
+    texts = [*record.labels, *record.notes, *record.teachers.values(), *record.dataset.values()]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("labels, notes and digests are texts")
+    measured = ("number", "loss", "train_accuracy", "watched_accuracy")
+    if not all(isinstance(epoch[name], int | float) for epoch in record.curve for name in measured):
+        raise TypeError("the curve is made of numbers")
+    for form, rows in record.self_test.items():
+        if np.array(rows, np.float32).ndim != 2:  # of ragged rows, numpy makes a ValueError
+            raise ValueError(f"the self-test of {form} is no table")
 
 
 def check_name(name: object) -> None:

@@ -26,6 +26,36 @@ def test_what_is_saved_loads_again(saved):
     assert not loaded.training
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"height": "28"},
+        {"width": 0},
+        {"std": 0.0},
+        {"mean": None},
+        {"mean": float("nan")},
+        {"temperature": 0},
+        {"unknown_threshold": "a"},
+        {"labels": [1, 2]},
+        {"recipe": 3},
+        {"curve": [{}]},
+        {"notes": 5},
+        {"licence": 5},
+        {"dataset": {"train": 3}},
+        {"self_test": "foo"},
+        {"self_test": {"reference": [[1.0, 2.0], [3.0]]}},
+        {"self_test": {"reference": 3}},
+    ],
+    ids=str,
+)
+def test_a_record_with_a_field_that_is_none_is_refused_with_one_line(saved, change):
+    path = saved[0].with_suffix(".json")
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | change))
+    with pytest.raises(ModelError, match="not a model's record") as caught:
+        load_model(saved[0])
+    assert str(caught.value).isprintable()
+
+
 def test_a_missing_half_is_named(saved):
     weights, _, _ = saved
     weights.with_suffix(".json").unlink()
@@ -89,7 +119,9 @@ def test_a_name_that_leads_elsewhere_is_refused(saved, name):
         load_model(weights)
 
 
-@pytest.mark.parametrize(("architecture", "words"), [(["edge"], "no text"), ("resnet", "no such architecture")])
+@pytest.mark.parametrize(
+    ("architecture", "words"), [(["edge"], r"architecture is \['edge'\]"), ("resnet", "no such architecture")]
+)
 def test_an_architecture_that_is_none_is_refused(saved, architecture, words):
     weights, _, record = saved
     weights.with_suffix(".json").write_bytes(replace(record, architecture=architecture).to_json())
