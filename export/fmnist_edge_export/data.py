@@ -35,6 +35,7 @@ LABELS = (
     "Ankle boot",
 )
 ENVIRONMENT_VARIABLE = "FMNIST_EDGE_DATA"
+_DOWNLOADED = Path("FashionMNIST", "raw")  # below the folder that torchvision is given
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 SAMPLE_FOLDER = Path(__file__).parent / "sample"
 
@@ -123,17 +124,16 @@ def find(split: Split, folder: Path | None = None, *, download: bool = True) -> 
             raise DataError(f"{named}: no such folder; name one that holds {FILES[split][0].name}[.gz]")
         return named
     cache = cache_folder()
-    cached = cache and cache / "FashionMNIST" / "raw"
-    for candidate in (DEBIAN_FOLDER, cached):
-        if candidate and all(_path(candidate, file) for file in FILES[split]):
+    for candidate in (DEBIAN_FOLDER, *([cache / _DOWNLOADED] if cache else [])):
+        if all(_path(candidate, file) for file in FILES[split]):
             return candidate
-    if not download or not cache or not cached:
+    if not download or cache is None:
         raise DataError(
             f"Fashion-MNIST is not on this machine; install the Debian package dataset-fashion-mnist, "
             f"or set ${ENVIRONMENT_VARIABLE} to the folder that holds it"
         )
     _download(cache)
-    return cached
+    return cache / _DOWNLOADED
 
 
 def cache_folder() -> Path | None:

@@ -92,7 +92,12 @@ def export(
         write_card(new, record, entries, _answers_for_card(source, new, entries, probes))
         manifest.write(new, manifest.Manifest(record.name, formats=entries, notes=notes), _our_files(record.name))
         on_step("replacing the folder")
-        swap(new, target, lambda: _keep_others(source.record.name, target, new, kept))
+
+        def complete() -> None:
+            _refuse_newer_forms(source.record.name, target, new, kept)
+            _keep_other_files(source.record.name, target, new)
+
+        swap(new, target, complete)
     return report
 
 
@@ -212,19 +217,20 @@ def _is_record(path: Path) -> bool:
         return False
 
 
-def _keep_others(name: str, target: Path, new: Path, carried: dict[str, bytes]) -> None:
-    """Copy what somebody else put into the folder: replacing a set must not lose a stranger's file.
-
-    What an export wrote before the folder was renamed is nobody's any more.
-
-    Raises:
-        ModelError: of the forms that were to be carried over, another export has made one anew, or one more.
-    """
+def _refuse_newer_forms(name: str, target: Path, new: Path, carried: dict[str, bytes]) -> None:
+    """Raise if another export has made a form meanwhile that this one has not, or carries over as it was before."""
     for form in FORMATS.values():
         file = target / form.file_name(name)
         proven_here = form.name not in carried and (new / file.name).is_file()
         if not proven_here and file.is_file() and file.read_bytes() != carried.get(form.name):
             raise ModelError(f"{file}: made by another export meanwhile; {target} stays as that left it, export again")
+
+
+def _keep_other_files(name: str, target: Path, new: Path) -> None:
+    """Copy what somebody else put into the folder: replacing a set must not lose a stranger's file.
+
+    What an export wrote before the folder was renamed is nobody's any more.
+    """
     try:
         written = manifest.read(target).files
     except ModelError:

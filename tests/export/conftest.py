@@ -30,6 +30,12 @@ def truths(sources, probes):
 
 
 @pytest.fixture
+def target(artifacts):
+    """A copy of the committed edge, to be replaced."""
+    return artifacts / "edge"
+
+
+@pytest.fixture
 def only_the_sample(monkeypatch, tmp_path):
     """A machine without Fashion-MNIST."""
     monkeypatch.setattr(data, "DEBIAN_FOLDER", tmp_path / "nowhere")

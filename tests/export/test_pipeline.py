@@ -1,14 +1,9 @@
 """The folder is replaced as a whole or not at all."""
 
-import contextlib
-import errno
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
-import signal
-import stat
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from fmnist_edge_export import folder, manifest, pipeline
+from fmnist_edge_export import manifest, pipeline
 from fmnist_edge_export.card import PICTURES
 from fmnist_edge_export.formats.registry import FORMATS, TORCHSCRIPT
 from fmnist_edge_export.pipeline import export, formats_named
@@ -28,11 +23,6 @@ from fmnist_edge_runtime.errors import ModelError, ParityError
 
 def digest(path):
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in path.iterdir() if p.is_file()}
-
-
-@pytest.fixture
-def target(artifacts):
-    return artifacts / "edge"
 
 
 def test_an_export_is_whole_and_verifies(sources, probes, tmp_path):
@@ -249,69 +239,6 @@ def test_an_interruption_leaves_the_old_set(sources, probes, target, step):
     assert [path.name for path in target.parent.iterdir()] == ["edge"]
 
 
-def test_a_death_between_the_two_renames_is_put_right(target):
-    before = digest(target)
-    target.rename(target.with_name(".edge.fmnist-edge-old"))
-    assert verify(target).ok
-    assert digest(target) == before
-    assert not target.with_name(".edge.fmnist-edge-old").exists()
-
-
-@pytest.mark.parametrize("path", ["edge", "edge/missing.onnx", "thing"])
-def test_folders_of_somebody_else_beside_it_stay(target, path):
-    others = [target.with_name(name) for name in (".edge.old", ".edge.new-things", ".thing.old")]
-    for other in others:
-        other.mkdir()
-        (other / "thesis.txt").write_text("years of work")
-    with contextlib.suppress(ModelError):
-        verify(target.parent / path)
-    assert [(other / "thesis.txt").read_text() for other in others] == ["years of work"] * 3
-
-
-def test_a_folder_is_verified_where_the_one_that_holds_it_may_only_be_entered(target, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != target.parent)  # root may list everything
-    for name in ("locked", "recover"):
-        monkeypatch.setattr(f"fmnist_edge_export.verify.{name}", lambda *_, **__: pytest.fail("it was to be listed"))
-    assert verify(target).ok
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="permissions are others there")
-@pytest.mark.parametrize("mode", [0o700, 0o755, 0o2775])
-def test_the_new_set_has_the_permissions_of_the_old_one(tmp_path, mode):
-    target = tmp_path / "edge"
-    target.mkdir()
-    target.chmod(mode)
-    with folder.staging(target) as new:
-        folder.swap(new, target)
-    assert stat.S_IMODE(target.stat().st_mode) == mode
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="permissions are others there")
-def test_a_first_set_has_the_permissions_of_any_new_folder(tmp_path):
-    (tmp_path / "any").mkdir()
-    with folder.staging(tmp_path / "edge") as new:
-        folder.swap(new, tmp_path / "edge")
-    assert (tmp_path / "edge").stat().st_mode == (tmp_path / "any").stat().st_mode
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no locks on folders there")
-def test_without_locks_a_set_is_replaced_and_what_others_make_is_left_alone(target, monkeypatch):
-    import fcntl
-
-    def without(*_):
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-
-    monkeypatch.setattr(fcntl, "flock", without)
-    anothers = target.with_name(f"{folder._new(target)}another")
-    anothers.mkdir()
-    with folder.staging(target) as new:
-        (new / "set").write_text("new")
-        folder.recover(target)
-        folder.swap(new, target)
-    assert (target / "set").read_text() == "new"
-    assert anothers.exists()
-
-
 def test_a_folder_that_was_renamed_is_exported_again_without_its_former_name(sources, probes, target):
     (target / "notes.txt").write_text("mine")
     renamed = target.rename(target.with_name("other"))
@@ -320,58 +247,6 @@ def test_a_folder_that_was_renamed_is_exported_again_without_its_former_name(sou
     assert verify(renamed).ok
     assert {path.name for path in renamed.iterdir() if "edge" in path.name} == set()
     assert (renamed / "notes.txt").read_text() == "mine"
-
-
-def test_so_it_is_where_one_of_its_files_is_asked_about(target):
-    target.rename(target.with_name(".edge.fmnist-edge-old"))
-    assert verify(target / "edge.int8.onnx").ok
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there are several roots there")
-def test_the_root_of_the_file_system_is_no_models_folder():
-    assert [check.name for check in verify("/").failures] == ["manifest"]
-
-
-def swap_and_die(target, rename):
-    """In a process of its own: swap in a new set and be killed at the given rename."""
-    real = Path.rename
-    seen = []
-
-    def dying(self, to):
-        seen.append(to)
-        if len(seen) == rename:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(self, to)
-
-    with folder.staging(target) as new:
-        (new / "set").write_text("new")
-        Path.rename = dying
-        folder.swap(new, target)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-@pytest.mark.parametrize("rename", [1, 2, 3])
-def test_killed_at_any_rename_the_target_is_the_old_set_or_the_new(tmp_path, rename):
-    target = tmp_path / "edge"
-    target.mkdir()
-    (target / "set").write_text("old")
-    child = multiprocessing.get_context("spawn").Process(target=swap_and_die, args=(target, rename))
-    child.start()
-    child.join()
-    assert child.exitcode == -signal.SIGKILL
-    folder.recover(target)
-    assert (target / "set").read_text() == ("old" if rename < 3 else "new")
-    assert [path.name for path in tmp_path.iterdir()] == ["edge"], "what the killed one left is gone"
-
-
-def test_recovering_leaves_an_export_in_progress_alone(tmp_path):
-    target = tmp_path / "edge"
-    with folder.staging(target) as new:
-        (new / "set").write_text("in the making")
-        folder.recover(target)
-        assert (new / "set").exists()
-        folder.swap(new, target)
-    assert (target / "set").read_text() == "in the making"
 
 
 def test_a_format_that_is_none_is_refused_by_name():

@@ -1,0 +1,131 @@
+"""A model's folder is swapped as a whole, whoever dies in between, and nobody else's is touched."""
+
+import contextlib
+import errno
+import multiprocessing
+import os
+import signal
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from fmnist_edge_export import folder
+from fmnist_edge_export.verify import verify
+from fmnist_edge_runtime.errors import ModelError
+
+
+def test_a_death_between_the_two_renames_is_put_right(target):
+    before = {path.name: path.read_bytes() for path in target.iterdir()}
+    target.rename(target.with_name(".edge.fmnist-edge-old"))
+    assert verify(target).ok
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == before
+    assert not target.with_name(".edge.fmnist-edge-old").exists()
+
+
+def test_so_it_is_where_one_of_its_files_is_asked_about(target):
+    target.rename(target.with_name(".edge.fmnist-edge-old"))
+    assert verify(target / "edge.int8.onnx").ok
+
+
+@pytest.mark.parametrize("path", ["edge", "edge/missing.onnx", "thing"])
+def test_folders_of_somebody_else_beside_it_stay(target, path):
+    others = [target.with_name(name) for name in (".edge.old", ".edge.new-things", ".thing.old")]
+    for other in others:
+        other.mkdir()
+        (other / "thesis.txt").write_text("years of work")
+    with contextlib.suppress(ModelError):
+        verify(target.parent / path)
+    assert [(other / "thesis.txt").read_text() for other in others] == ["years of work"] * 3
+
+
+def test_a_folder_is_verified_where_the_one_that_holds_it_may_only_be_entered(target, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != target.parent)  # root may list everything
+    for name in ("locked", "recover"):
+        monkeypatch.setattr(f"fmnist_edge_export.verify.{name}", lambda *_, **__: pytest.fail("it was to be listed"))
+    assert verify(target).ok
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are others there")
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o2775])
+def test_the_new_set_has_the_permissions_of_the_old_one(tmp_path, mode):
+    target = tmp_path / "edge"
+    target.mkdir()
+    target.chmod(mode)
+    with folder.staging(target) as new:
+        folder.swap(new, target)
+    assert stat.S_IMODE(target.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are others there")
+def test_a_first_set_has_the_permissions_of_any_new_folder(tmp_path):
+    (tmp_path / "any").mkdir()
+    with folder.staging(tmp_path / "edge") as new:
+        folder.swap(new, tmp_path / "edge")
+    assert (tmp_path / "edge").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks on folders there")
+def test_without_locks_a_set_is_replaced_and_what_others_make_is_left_alone(target, monkeypatch):
+    import fcntl
+
+    def without(*_):
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    anothers = target.with_name(f"{folder._new(target)}another")
+    anothers.mkdir()
+    with folder.staging(target) as new:
+        (new / "set").write_text("new")
+        folder.recover(target)
+        folder.swap(new, target)
+    assert (target / "set").read_text() == "new"
+    assert anothers.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are several roots there")
+def test_the_root_of_the_file_system_is_no_models_folder():
+    assert [check.name for check in verify("/").failures] == ["manifest"]
+
+
+def swap_and_die(target, rename):
+    """In a process of its own: swap in a new set and be killed at the given rename."""
+    real = Path.rename
+    seen = []
+
+    def dying(self, to):
+        seen.append(to)
+        if len(seen) == rename:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(self, to)
+
+    with folder.staging(target) as new:
+        (new / "set").write_text("new")
+        Path.rename = dying
+        folder.swap(new, target)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("rename", [1, 2, 3])
+def test_killed_at_any_rename_the_target_is_the_old_set_or_the_new(tmp_path, rename):
+    target = tmp_path / "edge"
+    target.mkdir()
+    (target / "set").write_text("old")
+    child = multiprocessing.get_context("spawn").Process(target=swap_and_die, args=(target, rename))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    folder.recover(target)
+    assert (target / "set").read_text() == ("old" if rename < 3 else "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["edge"], "what the killed one left is gone"
+
+
+def test_recovering_leaves_an_export_in_progress_alone(tmp_path):
+    target = tmp_path / "edge"
+    with folder.staging(target) as new:
+        (new / "set").write_text("in the making")
+        folder.recover(target)
+        assert (new / "set").exists()
+        folder.swap(new, target)
+    assert (target / "set").read_text() == "in the making"
