@@ -18,14 +18,18 @@ if TYPE_CHECKING:
     from fmnist_edge_export.proof.report import Report as Report
     from fmnist_edge_export.verify import verify as verify
     from fmnist_edge_runtime.classifier import Classifier as Classifier
+    from fmnist_edge_runtime.contract import Contract as Contract
     from fmnist_edge_runtime.errors import DataError as DataError
     from fmnist_edge_runtime.errors import FmnistEdgeError as FmnistEdgeError
     from fmnist_edge_runtime.errors import ImageError as ImageError
     from fmnist_edge_runtime.errors import MissingExtraError as MissingExtraError
     from fmnist_edge_runtime.errors import ModelError as ModelError
     from fmnist_edge_runtime.errors import ParityError as ParityError
+    from fmnist_edge_runtime.picture import PictureSource as PictureSource
     from fmnist_edge_runtime.prediction import Candidate as Candidate
     from fmnist_edge_runtime.prediction import Prediction as Prediction
+    from fmnist_edge_runtime.reader import ReadAs as ReadAs
+    from fmnist_edge_runtime.selftest import Replay as Replay
 
 __version__ = "0.1.0"
 
@@ -34,12 +38,18 @@ _HOMES = {
     "Candidate": "fmnist_edge_runtime.prediction",
     "Check": "fmnist_edge_export.proof.report",
     "Classifier": "fmnist_edge_runtime.classifier",
+    "Contract": "fmnist_edge_runtime.contract",
+    "PictureSource": "fmnist_edge_runtime.picture",
     "Prediction": "fmnist_edge_runtime.prediction",
+    "ReadAs": "fmnist_edge_runtime.reader",
+    "Replay": "fmnist_edge_runtime.selftest",
     "Report": "fmnist_edge_export.proof.report",
     "export_model": "fmnist_edge_export.api",
     "verify": "fmnist_edge_export.verify",
     **dict.fromkeys(_ERRORS, "fmnist_edge_runtime.errors"),
 }
+
+_NEED_EXTRA = ("export_model",)
 
 __all__ = [*sorted(_HOMES), "__version__"]
 
@@ -61,5 +71,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return the public names."""
-    return __all__
+    """Return the public names that can be had here: help() and inspect load all of them."""
+    from importlib.util import find_spec
+
+    return [name for name in __all__ if name not in _NEED_EXTRA or find_spec("torch")]

@@ -24,6 +24,7 @@ REFERENCE = ("cnn", "onnx")
 class Row:
     """One file: its median for one picture, that over the reference's in the same rounds, and what else it costs.
 
+    ``model`` is its name, with the folder where models of one name from several folders are measured.
     ``exact`` tells whether its self-test holds on this machine; None if it carries none.
     """
 
@@ -113,11 +114,12 @@ def benchmark(paths: Sequence[Path], *, threads: int, on_round: Callable[[], Non
     single = _in_turns([served for _, served in opened], ROUNDS, on_round, lambda run: _one_by_one(run, images))
     bulk = _in_turns([served for _, served in opened], BULK_ROUNDS, on_round, lambda run: _at_once(run, images))
     reference = next((n for n, (_, s) in enumerate(opened) if (s.model, s.form) == REFERENCE), 0)
+    names = _names(opened)
     rows = []
     for number, (path, served) in enumerate(opened):
         rows.append(
             Row(
-                model=served.model,
+                model=names[number],
                 form=served.form,
                 path=str(path),
                 bytes=path.stat().st_size,
@@ -136,6 +138,12 @@ def benchmark(paths: Sequence[Path], *, threads: int, on_round: Callable[[], Non
         advice=tuple(advise(rows)),
         left_out=tuple(left_out),
     )
+
+
+def _names(opened: Sequence[tuple[Path, Served]]) -> list[str]:
+    """Return what each model is called in the report."""
+    folders = {served.model: {path.parent for path, s in opened if s.model == served.model} for _, served in opened}
+    return [s.model if len(folders[s.model]) == 1 else f"{s.model} in {path.parent}" for path, s in opened]
 
 
 def steps(paths: Sequence[Path]) -> int:

@@ -200,23 +200,23 @@ def _expand(given: str, recursive: bool) -> list[str]:
 def _pictures_in(folder: str, recursive: bool) -> Iterator[str]:
     """Yield the pictures in a folder, by name; a folder that cannot be listed stands for itself, and will fail.
 
-    pathlib's own ways take as long as reading half of the pictures.
+    pathlib's own ways take as long as reading half of the pictures, and folders may lie deeper than calls may.
     """
     from fmnist_edge_runtime.picture import SUFFIXES
 
-    try:
-        with os.scandir(folder or ".") as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-    except OSError:
-        yield folder or "."
-        return
-    for entry in entries:
-        path = os.path.join(folder, entry.name)  # noqa: PTH118
-        suffix = os.path.splitext(entry.name)[1]  # noqa: PTH122
-        if suffix.lower() in SUFFIXES and _is_picture(entry):
+    waiting: list[tuple[str, os.DirEntry[str] | None]] = [(folder, None)]
+    while waiting:
+        path, entry = waiting.pop()
+        if entry and os.path.splitext(path)[1].lower() in SUFFIXES and _is_picture(entry):  # noqa: PTH122
             yield path
-        elif recursive and entry.is_dir(follow_symlinks=False):
-            yield from _pictures_in(path, recursive)
+        elif not entry or (recursive and entry.is_dir(follow_symlinks=False)):
+            try:
+                with os.scandir(path or ".") as found:
+                    inside = sorted(found, key=lambda entry: entry.name, reverse=True)
+            except OSError:
+                yield path or "."
+                continue
+            waiting += [(os.path.join(path, entry.name), entry) for entry in inside]  # noqa: PTH118
 
 
 def _is_picture(entry: "os.DirEntry[str]") -> bool:

@@ -65,7 +65,9 @@ class Classifier:
             print(classifier.predict("boot.png").label)
     """
 
-    def __init__(self, model: "str | os.PathLike[str] | bytes | None" = None, *, threads: int = 1) -> None:
+    def __init__(
+        self, model: "str | os.PathLike[str] | bytes | bytearray | memoryview | None" = None, *, threads: int = 1
+    ) -> None:
         """Check ``model`` (a path or a file's bytes; by default the bundled int8 model) and load it.
 
         ``threads`` is the number of threads inside one inference, 1 to 1,024.
@@ -78,7 +80,7 @@ class Classifier:
         given = bundled_model() if model is None else model
         if given == "":  # pathlib would take it for the folder that one stands in
             raise ModelError("an empty path: no model file; name one")
-        self._file = modelfile.read(given if isinstance(given, bytes) else Path(given))
+        self._file = modelfile.read(bytes(given) if isinstance(given, bytes | bytearray | memoryview) else Path(given))
         self._load()
 
     def _load(self) -> None:
@@ -186,10 +188,10 @@ class Classifier:
         """Classify pictures as they come, in order, in constant memory, on as many threads as there are cores allowed.
 
         ``workers`` is another number of such threads, each of which is given up to 16 pictures at once: the first
-        answer comes when that many for each thread, and as many more, were taken, or the iterable has ended. With
-        ``errors="return"`` a picture that cannot be read gives its ImageError in place of a prediction, and the others
-        are still answered. Arrays, files and PIL images are taken as they are when the iterable gives them, in the
-        caller's thread, which also decodes PIL images: it may fill the same one again, or close it. Paths are read
+        answer comes when 16 for each thread and 16 more were taken (with one thread, 16), or the iterable has ended.
+        With ``errors="return"`` a picture that cannot be read gives its ImageError in place of a prediction, and the
+        others are still answered. Arrays, files and PIL images are taken as they are when the iterable gives them, in
+        the caller's thread, which also decodes PIL images: it may fill the same one again, or close it. Paths are read
         later.
         """
         if _is_one_picture(images):
@@ -327,7 +329,7 @@ class Classifier:
             try:
                 readings.append(image if isinstance(image, ImageError) else read_picture(image, height, width, read_as))
             except ImageError as error:
-                readings.append(error)
+                readings.append(_without_history(error))
         rows = iter(self._rows([reading.views for reading in readings if isinstance(reading, Reading)]))
         return [
             reading if isinstance(reading, ImageError) else self._prediction(reading, next(rows))
@@ -383,4 +385,9 @@ def _held_or_error(image: PictureSource) -> PictureSource | ImageError:
     try:
         return held(image)
     except ImageError as error:
-        return error
+        return _without_history(error)
+
+
+def _without_history(error: ImageError) -> ImageError:
+    """Return the error anew: one that was caught keeps the file's bytes in its traceback, and its causes', alive."""
+    return ImageError(str(error))

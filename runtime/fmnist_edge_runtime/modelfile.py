@@ -61,10 +61,11 @@ def bounded_bytes(path: Path) -> bytes:
             a program waiting without end.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
             raise ModelError(f"{path}: cannot be read (it is not a regular file); {_ADVICE}")
-        with path.open("rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
+        with path.open("rb") as stream:  # Python makes room for all that is asked for
+            content = stream.read(min(found.st_size, MOST_BYTES) + 1)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise ModelError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {_ADVICE}") from error
     if len(content) > MOST_BYTES:

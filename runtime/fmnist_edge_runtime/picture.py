@@ -19,7 +19,9 @@ from fmnist_edge_runtime.errors import ImageError, first_line
 from fmnist_edge_runtime.fmnist_form import to_grey
 from fmnist_edge_runtime.headers import refuse_hostile_exif, refuse_hostile_header
 
-PictureSource: TypeAlias = Union[str, "os.PathLike[str]", bytes, BinaryIO, Image.Image, npt.NDArray[np.uint8]]
+PictureSource: TypeAlias = Union[
+    str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryIO, Image.Image, npt.NDArray[np.uint8]
+]
 
 _FIRST_BYTES = 64 * 2**10  # asked for first: Python makes room for all that is asked for, and most files are smaller
 MOST_FILE_BYTES = 64 * 2**20
@@ -32,7 +34,6 @@ SUFFIXES = frozenset(
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 # How files begin whose decoders Pillow has ready at once (PNG, JPEG, GIF, BMP, PPM); loading all takes 24 ms and 3 MB.
 _COMMON = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"P")
-_SUPPORTED = "PNG, JPEG, WebP, BMP, GIF, TIFF, PPM and AVIF are read"
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -82,9 +83,10 @@ def held(source: PictureSource) -> PictureSource:
     """Return ``source`` so that it stays what it is: whoever gave it may go on to fill it anew, or close it.
 
     Raises:
-        ImageError: a file or a PIL image cannot be read.
+        ImageError: a file or a PIL image cannot be read, or an array is none that can be.
     """
     if isinstance(source, np.ndarray):
+        _refuse_array(source)
         return source.copy()
     if isinstance(source, Image.Image):
         image = _from_image(source).copy()
@@ -115,7 +117,7 @@ def _decode(file: BinaryIO, name: str) -> Image.Image:
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not an image, or none that can be read; {_SUPPORTED}") from error
+        raise ImageError(f"{name}: not an image, or none that can be read; {_supported()}") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name}: more than {MOST_PIXELS:,} pixels; make it smaller") from error
     except Exception as error:  # on damaged files Pillow's decoders raise almost anything
@@ -156,6 +158,13 @@ def _available_formats(content: bytes) -> list[str]:
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
+def _supported() -> str:
+    """Return which formats are read here: AVIF is where Pillow has it."""
+    Image.init()
+    *names, last = [name for name in _FORMATS if name in Image.OPEN and name != "MPO"]  # a JPEG of several pictures
+    return f"{', '.join(names)} and {last} are read"
+
+
 def _refuse_empty(image: Image.Image, name: str) -> None:
     if image.width == 0 or image.height == 0:
         raise ImageError(f"{name}: has no pixels ({image.width} x {image.height})")
@@ -187,18 +196,20 @@ def _decoded(image: Image.Image, name: str) -> Image.Image:
 def _from_image(image: Image.Image) -> Image.Image:
     """Take a PIL image; one that Pillow opened and may not have decoded yet only if this module reads its format."""
     if isinstance(image, ImageFile.ImageFile) and image.format not in _FORMATS:
-        raise ImageError(f"a PIL image from a {image.format} file: {_SUPPORTED}; give its copy() if you trust it")
-    _refuse_too_large(image, "a PIL image")
+        raise ImageError(f"a PIL image from a {image.format} file: {_supported()}; give its copy() if you trust it")
+    _refuse_empty(image, "a PIL image")
+    if image.width * image.height > MOST_PIXELS:
+        shape = f"{image.width} x {image.height}"
+        raise ImageError(f"a PIL image: {shape} is more than {MOST_PIXELS:,} pixels; make it smaller")
     return _decoded(image, "a PIL image")
 
 
-def _refuse_too_large(image: Image.Image, name: str) -> None:
-    _refuse_empty(image, name)
-    if image.width * image.height > MOST_PIXELS:
-        raise ImageError(f"{name}: {image.width} x {image.height} is more than {MOST_PIXELS:,} pixels; make it smaller")
-
-
 def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
+    _refuse_array(array)
+    return _decoded(Image.fromarray(np.ascontiguousarray(array)), "an array")
+
+
+def _refuse_array(array: npt.NDArray[np.uint8]) -> None:
     given = f"an array of {array.dtype} {list(array.shape)}"
     if array.dtype != np.uint8:
         raise ImageError(f"{given}: not uint8; scale the pixels to 0 to 255 and use .astype('uint8')")
@@ -206,6 +217,5 @@ def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
         raise ImageError(f"{given}: not [H, W], [H, W, 3] or [H, W, 4]; for many pictures use probabilities()")
     if array.size == 0:
         raise ImageError(f"{given}: has no pixels")
-    image = Image.fromarray(np.ascontiguousarray(array))
-    _refuse_too_large(image, given)
-    return _decoded(image, given)
+    if array.shape[0] * array.shape[1] > MOST_PIXELS:
+        raise ImageError(f"{given}: more than {MOST_PIXELS:,} pixels; make it smaller")

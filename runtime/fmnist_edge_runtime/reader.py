@@ -68,7 +68,8 @@ def read_image(image: Image.Image, height: int, width: int, read_as: ReadAs) -> 
             return reading
     if read_as == "fmnist" or (read_as == "auto" and is_fmnist_form(image, height, width)):
         return Reading(fit(to_grey(image), height, width)[None], "fmnist", found=True)
-    article = find_article(image, height, width)
+    with np.errstate(all="ignore"):  # whatever the application has set: tiny weights of colours come to 0
+        article = find_article(image, height, width)
     if article is None:
         return Reading(np.zeros((1, height, width), np.uint8), "photo", found=False)
     return Reading(article.views, "photo", found=article.clear, mask=article.mask)

@@ -121,13 +121,17 @@ def test_the_public_names_are_these():
         "Candidate",
         "Check",
         "Classifier",
+        "Contract",
         "DataError",
         "FmnistEdgeError",
         "ImageError",
         "MissingExtraError",
         "ModelError",
         "ParityError",
+        "PictureSource",
         "Prediction",
+        "ReadAs",
+        "Replay",
         "Report",
         "export_model",
         "verify",
@@ -136,6 +140,15 @@ def test_the_public_names_are_these():
     assert all(getattr(fmnist_edge, name) is not None for name in fmnist_edge.__all__)
     with pytest.raises(AttributeError):
         fmnist_edge.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("torch_is", ["there", "missing"])
+def test_help_works_with_and_without_the_extra(torch_is):
+    missing = "sys.modules['torch'] = None; " if torch_is == "missing" else ""
+    said = "pydoc.render_doc(fmnist_edge, renderer=pydoc.plaintext)"
+    code = f"import pydoc, sys, fmnist_edge; {missing}print('export_model' in {said})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == str(torch_is == "there")
 
 
 MISSING = """

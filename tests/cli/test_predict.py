@@ -1,3 +1,4 @@
+import inspect
 import json
 import os
 import signal
@@ -243,6 +244,20 @@ def test_a_folder_that_cannot_be_listed_is_an_input_that_fails(monkeypatch, tmp_
     monkeypatch.setattr(os, "scandir", scandir)
     assert predict._expand(str(tmp_path), recursive=True) == [str(tmp_path / "secret")]
     assert predict._expand(str(tmp_path / "secret"), recursive=False) == [str(tmp_path / "secret")]
+
+
+def test_folders_may_lie_deeper_than_calls_may(tmp_path):
+    deep = tmp_path.joinpath(*"d" * 200)
+    deep.mkdir(parents=True)
+    for path in (tmp_path / "a.png", deep / "b.png", tmp_path / "e.png"):
+        path.touch()
+    before = sys.getrecursionlimit()
+    try:
+        sys.setrecursionlimit(len(inspect.stack()) + 100)
+        found = predict._expand(str(tmp_path), recursive=True)
+    finally:
+        sys.setrecursionlimit(before)
+    assert found == [str(tmp_path / "a.png"), str(deep / "b.png"), str(tmp_path / "e.png")]
 
 
 def test_models_that_cannot_be_used_end_the_call_with_one_line(run, root, tmp_path):

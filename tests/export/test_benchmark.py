@@ -56,6 +56,15 @@ def test_pictures_of_another_size_are_not_asked_for(tmp_path):
         benchmark(find_files([folder_of_a_module(tmp_path / "mine", 20)]), threads=1)
 
 
+@pytest.mark.usefixtures("short")
+def test_models_of_one_name_are_told_apart_by_their_folders(root, tmp_path):
+    files = [root / "artifacts/edge/edge.int8.onnx", tmp_path / "edge.int8.onnx"]
+    shutil.copy(*files)
+    names = {f"edge in {file.parent}" for file in files}
+    result = benchmark(files, threads=1)
+    assert {row.model for row in result.rows} == {advice.model for advice in result.advice} == names
+
+
 def test_the_fastest_exact_form_is_recommended():
     (advice,) = advise([ROW, INT8])
     assert (advice.form, advice.why) == ("onnx-int8", "onnx takes 2.00 x as long")

@@ -186,6 +186,36 @@ def test_a_file_that_cannot_be_read_stands_in_its_place(classifier, sample, tmp_
     assert [isinstance(answer, ImageError) for answer in answers] == [False, True, False]
 
 
+def test_a_returned_error_keeps_nothing_of_its_file_alive(classifier, tmp_path):
+    (tmp_path / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(1000))
+    closed = (tmp_path / "closed").open("wb+")
+    closed.close()
+    for error in classifier.predict_many([tmp_path / "damaged.png", closed], errors="return"):
+        assert isinstance(error, ImageError)
+        assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)
+
+
+def test_an_array_that_cannot_be_a_picture_is_not_copied_first(classifier, sample):
+    enormous = np.broadcast_to(np.uint8(0), (10**6, 10**6))
+    refused, answer = classifier.predict_many([enormous, sample.images[0]], errors="return")
+    assert str(refused).startswith("an array of uint8 [1000000, 1000000]: more than 50,000,000 pixels")
+    assert answer == classifier.predict(sample.images[0])
+
+
+def test_a_photograph_is_read_whatever_numpy_is_told_to_raise(classifier):
+    photo = np.full((80, 80, 3), 255, np.uint8)
+    photo[20:60, 25:55] = (0, 0, 255)
+    answer = classifier.predict(photo)
+    with np.errstate(all="raise"):
+        assert classifier.predict(photo) == answer
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_a_model_may_be_any_bytes(sample, kind):
+    image = sample.images[0]
+    assert Classifier(kind(bundled_model().read_bytes())).predict(image) == Classifier().predict(image)
+
+
 @pytest.mark.parametrize(
     "one",
     [

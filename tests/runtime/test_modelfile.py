@@ -110,6 +110,12 @@ def test_a_file_is_read_no_further_than_its_limit(tmp_path, monkeypatch, bundled
         Classifier(tmp_path / "large.onnx")
 
 
+def test_no_more_memory_is_asked_for_than_a_file_takes(monkeypatch):
+    monkeypatch.setattr(modelfile, "MOST_BYTES", 2**62)  # more than there is
+    path = bundled_model()
+    assert modelfile.bounded_bytes(path) == path.read_bytes()
+
+
 def external():
     tensor = numpy_helper.from_array(np.zeros(3, np.float32), "weights")
     tensor.ClearField("raw_data")
