@@ -150,7 +150,7 @@ def _calibrated(source: Source, examples: Images, labels: np.ndarray | None) -> 
         words = f"no temperature from {LEAST_TEMPERATURE:g} to {MOST_TEMPERATURE:g} is better than {temperature:g}"
         notes += (f"{words}: {doubts[temperature]}",)
         log.warning("%s: %s", record.name, notes[-1])
-    return replace(source, record=record), notes
+    return source.with_record(record), notes
 
 
 def _checked_examples(

@@ -12,6 +12,7 @@ from fmnist_edge_export.record import Record
 
 _MISTAKES = (4, 8)  # rows and columns of the contact sheet
 _DPI = 100
+_MOST_NAMED = 20  # labels of a confusion matrix
 
 
 def _as_text(name: str) -> str:
@@ -43,6 +44,9 @@ def confusion_png(title: str, names: tuple[str, ...], probabilities: np.ndarray,
     figure = Figure(figsize=(7, 6.2), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=10)  # the root, so that a few percent can be seen
+    axes.set(xlabel="called", ylabel="is", title=f"{_as_text(title)}: percent of each label")
+    if len(names) > _MOST_NAMED:  # names and figures would cover one another; labels are numbered instead
+        return _png(figure)
     for row, column in np.argwhere(counts > 0):
         share = shares[row, column]
         axes.text(
@@ -57,7 +61,6 @@ def confusion_png(title: str, names: tuple[str, ...], probabilities: np.ndarray,
     texts = list(map(_as_text, names))
     axes.set_xticks(range(len(names)), texts, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), texts)
-    axes.set(xlabel="called", ylabel="is", title=f"{_as_text(title)}: percent of each label")
     return _png(figure)
 
 

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -41,6 +42,13 @@ SAMPLE_FOLDER = Path(__file__).parent / "sample"
 
 Split = Literal["train", "test"]
 Images = npt.NDArray[np.uint8]
+
+
+def in_batches(images: Images, most: int) -> Iterator[Images]:
+    """Yield uint8 ``[N, H, W]`` in parts of ``most`` pictures of 28 x 28, or of fewer larger ones."""
+    size = max(1, min(most, most * 28 * 28 // images[0].size))
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
 
 
 @dataclass(frozen=True)

@@ -11,22 +11,24 @@ import numpy as np
 
 from fmnist_edge_export import manifest
 from fmnist_edge_export.card import PICTURES, Answers, is_card, write_card
+from fmnist_edge_export.cpu import this_cpu
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.files import sha256_of, write_atomically
 from fmnist_edge_export.folder import locked, recover, refuse_unless_replaceable, staging, swap
-from fmnist_edge_export.formats.registry import FORMATS, Format
+from fmnist_edge_export.formats.registry import FORMATS, ONNX_INT8, Format
 from fmnist_edge_export.proof.gate import ask_reference, prove
 from fmnist_edge_export.proof.measure import Truth
 from fmnist_edge_export.proof.probes import Probes
 from fmnist_edge_export.proof.report import Check, Report
+from fmnist_edge_export.proof.verdict import REFERENCE_TOLERANCE
 from fmnist_edge_export.record import Logits, Record
 from fmnist_edge_export.source import Source, as_lists, self_test
 from fmnist_edge_runtime.errors import ModelError, ParityError
+from fmnist_edge_runtime.modelfile import MOST_BYTES
 
 log = logging.getLogger(__name__)
 
 CHUNK = 256
-REFERENCE_TOLERANCE = 1e-4  # between PyTorch on one CPU and on another
 
 
 def formats_named(names: Sequence[str]) -> list[Format]:
@@ -106,8 +108,14 @@ def sealed(form: Format, source: Source, probes: Probes, truth: Truth) -> tuple[
 
     Logits differ in their last digits from one CPU to the next. Where this machine meets those of the record, they
     are kept, so that the same weights give the same bytes everywhere.
+
+    Raises:
+        ModelError: the runtime would not open a file so large.
     """
     graph = form.build(source)
+    if len(graph) > MOST_BYTES:
+        sizes = f"{len(graph) // 2**20} MiB as {form.name}, and the runtime opens {MOST_BYTES // 2**20} at most"
+        raise ModelError(f"{source.record.name}: {sizes}; export a smaller network")
     kept = source.record.self_test
     reference = _kept_or_new(kept.get("reference"), truth.self_test, REFERENCE_TOLERANCE)
     provisional = _seal(form, graph, source, probes, reference, reference)
@@ -159,7 +167,11 @@ def _kept_or_new(kept: Logits | None, measured: np.ndarray, tolerance: float) ->
 def _carry_over(
     contents: dict[str, bytes], source: Source, probes: Probes, truth: Truth, new: Path
 ) -> dict[str, dict[str, object]]:
-    """Keep the forms that were not asked for, proven anew; say so of those that are not this model's any more."""
+    """Keep the forms that were not asked for, proven anew; say so of those that are not this model's any more.
+
+    Raises:
+        ModelError: an int8 form fails on a CPU that multiplies int8 inexactly, which tells nothing of the form.
+    """
     carried = {}
     for name, content in contents.items():
         form = FORMATS[name]
@@ -168,6 +180,9 @@ def _carry_over(
         failed = [check for check in proof.checks if not check.ok]
         if failed or proof.measured is None:
             seen = "; ".join(f"{check.name}: {check.seen}" for check in failed)
+            if form is ONNX_INT8 and this_cpu().int8 is False:
+                words = f"cannot be proven on this CPU, which has no VNNI ({seen}), and would be lost"
+                raise ModelError(f"{file}: {words}; export to another --out, or move it elsewhere")
             log.warning("%s is dropped: it is not this model's (%s); ask for it with --format %s", file, seen, name)
             continue
         write_atomically(new / file, content)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import nn
+from torch import Tensor, nn
 
 from fmnist_edge_export.files import sha256_of, write_atomically
 from fmnist_edge_export.models import build
@@ -101,6 +101,8 @@ def _check_types(record: Record) -> None:
     measured = ("number", "loss", "train_accuracy", "watched_accuracy")
     if not all(isinstance(epoch[name], int | float) for epoch in record.curve for name in measured):
         raise TypeError("the curve is made of numbers")
+    if record.curve and not {"epochs", "validation"} <= (record.recipe or {}).keys():
+        raise ValueError("a curve without the epochs and the validation images of a recipe")
     for form, rows in record.self_test.items():
         if np.array(rows, np.float32).ndim != 2:  # of ragged rows, numpy makes a ValueError
             raise ValueError(f"the self-test of {form} is no table")
@@ -119,8 +121,17 @@ def check_name(name: object) -> None:
 
 
 def weights_of(module: nn.Module) -> bytes:
-    """Return a module's weights as safetensors."""
-    return save({name: value.detach().clone().contiguous() for name, value in module.state_dict().items()})
+    """Return a module's weights as safetensors.
+
+    Raises:
+        ModelError: its state holds what is no tensor, as that of a quantised module does.
+    """
+    state = module.state_dict()
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            words = f"keeps a {type(value).__name__} in its state ({name}), where weights are tensors"
+            raise ModelError(f"{type(module).__name__}: {words}; export the float network that it was made of")
+    return save({name: value.detach().clone().contiguous() for name, value in state.items()})
 
 
 def save_model(folder: Path, module: nn.Module, record: Record) -> None:

@@ -37,6 +37,12 @@ class Source:
         """The float network as ONNX."""
         return export_core(self.scores, self.record.height, self.record.width)
 
+    def with_record(self, record: Record) -> "Source":
+        """Return the same network with another record of the same scaling; it is not made into ONNX again."""
+        source = Source(self.module, record, self.weights)
+        source.__dict__["core"] = self.core
+        return source
+
     def metadata(self, form: str, self_test: dict[str, Any]) -> dict[str, Any]:
         """Return what a file of this model says of itself (docs/contract.md), but for its digests."""
         record = self.record

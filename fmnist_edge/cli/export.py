@@ -34,7 +34,8 @@ def export(
     fmnist-edge export cnn --format onnx
     fmnist-edge export --checkpoint runs/edge/edge.safetensors --out /tmp/try
 
-    Exit code 0: proven and replaced; 1: a proof failed; 2: wrong options, no such model, or a missing extra.
+    Exit code 0: proven and replaced; 1: a proof failed, or data are missing or damaged; 2: wrong options, no such
+    model, or a missing extra.
     """
     from fmnist_edge_export.extras import needs_export_extra
     from fmnist_edge_export.proof.report import Report

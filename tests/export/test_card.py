@@ -70,6 +70,13 @@ def test_the_contact_sheet_shows_wrong_answers_only(answers):
     assert not np.array_equal(pixels(sheet(answers.images)), pixels(sheet(without_wrong)))
 
 
+def test_of_many_labels_no_names_cover_one_another(answers):
+    names = [f"{kind} {n}" for kind in ("a", "another") for n in range(100)]
+    chances = np.eye(100, dtype=np.float32)[answers.labels]
+    one, other = (card_pictures.confusion_png("x", of, chances, answers.labels) for of in (names[:100], names[100:]))
+    assert one == other
+
+
 def test_a_model_without_mistakes_still_has_a_card(answers):
     right = np.eye(10, dtype=np.float32)[answers.labels]
     assert card_pictures.mistakes_png("x", LABELS, answers.images, right, answers.labels)

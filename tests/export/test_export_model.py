@@ -209,6 +209,18 @@ def test_a_net_of_one_layer_has_no_int8_form_and_the_manifest_says_so(tmp_path, 
     assert "no int8 form: nothing but the last layer, which stays float, multiplies" in notes
 
 
+def test_asked_for_in_int8_it_is_refused(tmp_path, sample):
+    layers = nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    with pytest.raises(ModelError, match=r"it: has no int8 form, .* leave int8 out"):
+        export_model(
+            nn.Sequential(*layers),
+            labels="abcd",
+            out=tmp_path / "it",
+            examples=sample.images[:300],
+            formats=["onnx-int8"],
+        )
+
+
 def test_the_last_layer_stays_float_whatever_comes_after_it(tmp_path, sample):
     net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     export_model(net, labels="abcd", out=tmp_path / "it", examples=sample.images[:300], formats=["onnx-int8"])
@@ -256,9 +268,21 @@ class Random(Small):
         return super().forward(x) + torch.randn(len(x), 4)
 
 
+class Picky(Small):
+    def forward(self, x):
+        assert x.shape[2] == 27, "other pictures are wanted"
+
+
+class Annotated(Small):
+    def get_extra_state(self):
+        return {"written by": "me"}
+
+
 @pytest.mark.parametrize(
     ("module", "changes", "words"),
     [
+        (Picky(), {}, r"cannot take float \[250, 1, 28, 28\].* \(other pictures are wanted\)"),
+        (Annotated(), {}, r"Annotated: keeps a dict in its state \(_extra_state\)"),
         (Random(), {}, "answers otherwise when it is asked again"),
         (Small(last=nn.Softmax(dim=1)), {}, "returns probabilities"),
         (MiddleLogSoftmax(), {}, "log_softmax"),

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 
 from fmnist_edge_export.calibration import softmax
@@ -11,7 +12,9 @@ from fmnist_edge_export.proof.gate import prove
 from fmnist_edge_export.proof.measure import Accuracy, Flip, Measurement, Truth, measure
 from fmnist_edge_export.proof.probes import make_probes
 from fmnist_edge_export.proof.report import Check, Report
+from fmnist_edge_export.proof.structure import quantisation_problems
 from fmnist_edge_export.proof.verdict import FLOAT, INT8, judge
+from fmnist_edge_export.source import self_test
 
 GOOD = Measurement(
     dlogit_max=9e-5,
@@ -53,7 +56,7 @@ def test_a_good_measurement_passes(bounds):
         ({"batch_spread": float("nan")}, INT8, "batches"),
         ({"probability_error": 2e-6}, INT8, "probabilities"),
         ({"probability_sum_error": 1e-3}, INT8, "probabilities"),
-        ({"probability_shift_p99": 0.101}, INT8, "probabilities"),
+        ({"probability_shift_p99": 0.051}, INT8, "probabilities"),
         ({"probability_shift_p99": float("nan")}, INT8, "probabilities"),
         ({"flips": flips(1, 0.001)}, FLOAT, "decisions"),
         ({"flips": flips(51, 0.001)}, INT8, "decisions"),
@@ -177,6 +180,43 @@ def test_nan_anywhere_is_a_failure(asked):
         return logits, softmax(logits / 2)
 
     assert "logits" in failed(measured_of(run, asked), FLOAT)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"images": np.zeros((4, 28, 28), np.uint8)}, "of other pictures"),
+        ({"reference": np.zeros((4, 10), np.float32), "bounds": (1e9, 1e-4)}, "as it is recorded"),
+        ({"bounds": (1e9, 1e-4)}, "tolerances of 1e+09 and 0.0001 are too large"),
+        ({"bounds": (1e-4, 1e9)}, "tolerances of 0.0001 and 1e+09 are too large"),
+    ],
+)
+def test_a_file_does_not_choose_what_its_self_test_proves(sources, probes, truths, change, words):
+    form, source, truth = FORMATS["onnx"], sources["edge"], truths["edge"]
+    good = {"images": probes.self_test, "reference": truth.self_test, "of_file": truth.self_test, "bounds": (1e-4,) * 2}
+    graph = form.build(source)
+    for test, expected in ((good, ""), (good | change, words)):
+        content = form.seal(graph, source.metadata(form.name, self_test(**test)))
+        failures = [check for check in prove(form, content, source, probes, truth).checks if not check.ok]
+        assert [check.name for check in failures] == (["self-test"] if expected else [])
+        assert expected in "".join(check.seen for check in failures)
+
+
+def test_logits_that_hardly_differ_leave_a_tolerance_above_zero():
+    logits = np.array([[0.0, 0.002]])
+    assert min(INT8.self_test(logits, logits)) > 0
+
+
+def test_an_activation_in_int8_is_seen(root, sources):
+    model = onnx.load(root / "artifacts/edge/edge.int8.onnx")
+    ranges = sources["edge"].record.ranges
+    node = next(node for node in model.graph.node if node.op_type == "QuantizeLinear")
+    value = node.input[1].removesuffix("_scale")
+    assert quantisation_problems(model.SerializeToString(), ranges) == []
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros((), np.int8), "signed"))
+    del node.input[2:]
+    node.input.append("signed")
+    assert f"{value}: an activation in int8, not in uint8" in quantisation_problems(model.SerializeToString(), ranges)
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"\x08\x0a"])

@@ -9,6 +9,8 @@ from fmnist_edge_export.models import build
 from fmnist_edge_export.record import Record, load_model, save_model, weights_of
 from fmnist_edge_runtime.errors import ModelError
 
+EPOCH = ("number", "loss", "train_accuracy", "watched_accuracy")
+
 
 @pytest.fixture
 def saved(tmp_path):
@@ -45,6 +47,7 @@ def test_what_is_saved_loads_again(saved):
         {"self_test": "foo"},
         {"self_test": {"reference": [[1.0, 2.0], [3.0]]}},
         {"self_test": {"reference": 3}},
+        {"recipe": {"epochs": 1}, "curve": [dict.fromkeys(EPOCH, 1)]},
     ],
     ids=str,
 )

@@ -23,7 +23,7 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 
-from fmnist_edge_export.data import Images
+from fmnist_edge_export.data import Images, in_batches
 from fmnist_edge_export.formats.onnx_core import LOGITS, PIXELS
 from fmnist_edge_export.formats.pooled_first_layer import pool_in_first_layer, store_kernel_once
 from fmnist_edge_runtime.errors import ModelError
@@ -31,7 +31,7 @@ from fmnist_edge_runtime.errors import ModelError
 Ranges = dict[str, tuple[float, float]]
 CALIBRATION_IMAGES = 4096
 PERCENTILE = 99.999
-_BATCH = 128  # pictures of 28 x 28, or fewer of larger ones
+_BATCH = 128
 _MULTIPLIERS = ("Conv", "Gemm", "MatMul")  # what integers are for
 _INTEGER_OPERATORS = ["Conv", "Relu", "MaxPool", "Add", "Gemm", "MatMul", "AveragePool", "Concat"]
 
@@ -63,9 +63,8 @@ def calibrate(core: ModelProto, images: Images) -> Ranges:
             extra_options={"percentile": PERCENTILE},
         )
         calibrator.set_execution_providers(["CPUExecutionProvider"])
-        batch = max(1, min(_BATCH, _BATCH * 28 * 28 // images[0].size))
-        for start in range(0, len(images), batch):  # the calibrator keeps every activation of what it is given at once
-            calibrator.collect_data(_Pictures(images[start : start + batch]))
+        for part in in_batches(images, _BATCH):  # the calibrator keeps every activation of what it is given at once
+            calibrator.collect_data(_Pictures(part))
         data = calibrator.compute_data()
     return {name: (value.range_value[0].item(), value.range_value[1].item()) for name, value in data.items()}
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from fmnist_edge_export.calibration import log_softmax
-from fmnist_edge_export.data import Images
+from fmnist_edge_export.data import Images, in_batches
 from fmnist_edge_export.formats.scores import SkipLogSoftmax
 from fmnist_edge_export.source import Source, normalised
 from fmnist_edge_runtime.errors import ModelError, first_line
@@ -20,8 +20,7 @@ def reference_logits(source: Source, images: Images) -> np.ndarray:
     Raises:
         ModelError: the module does not return one finite score a label, or returns probabilities.
     """
-    parts = [_logits(source, images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
-    return np.concatenate(parts)
+    return np.concatenate([_logits(source, part) for part in in_batches(images, _BATCH)])
 
 
 def _logits(source: Source, images: Images) -> np.ndarray:
@@ -29,7 +28,7 @@ def _logits(source: Source, images: Images) -> np.ndarray:
     pixels = normalised(images, source.record.mean, source.record.std)
     try:
         answer = _run(source.module, pixels)
-    except RuntimeError as error:
+    except Exception as error:  # somebody's module may raise what it likes
         words = f"the module cannot take float {list(pixels.shape)}, as which it is given pictures"
         raise ModelError(f"{name}: {words} ({first_line(error)})") from error
     if not isinstance(answer, np.ndarray) or answer.shape != (len(images), len(labels)):

@@ -52,7 +52,9 @@ def quantisation_problems(content: bytes, ranges: Ranges) -> list[str]:
         understood = np.zeros((), np.uint8 if activation else np.int8)
         scale, zero = values[scale_name], values[zero_name] if zero_name else understood
         if zero.dtype != np.uint8:
-            if zero.any():
+            if activation:
+                problems.append(f"{value_name}: an activation in {zero.dtype}, not in uint8")
+            elif zero.any():
                 problems.append(f"{zero_name}: {zero.ravel()[zero.ravel() != 0][0]} where 0 is right")
             continue
         if value_name not in ranges:

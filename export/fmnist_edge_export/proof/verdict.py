@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from fmnist_edge_export.data import Images
 from fmnist_edge_export.proof.measure import BATCHES, Measurement
 from fmnist_edge_export.proof.report import Check
-from fmnist_edge_runtime.contract import Contract, canonical
+from fmnist_edge_runtime.contract import Contract, SelfTest, canonical
 
 PROBABILITY_ERROR = 1e-6
 ACCURACY_FROM = 10_000  # images
+REFERENCE_TOLERANCE = 1e-4  # of logits, between PyTorch on one CPU and on another
 SUM_ERROR = 1e-5  # float32 sums of K rounded terms
 BATCH_SPREAD = 1e-4
+_LEAST_TOLERANCE = 1e-4  # the last digit of a tolerance; recorded logits have two more
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,12 @@ class Bounds:
         if self.dlogit is not None:
             return self.dlogit, self.dlogit
         of_file = 0.01 * float(np.ptp(reference))
-        return round(float(np.abs(own - reference).max()) + of_file, 4), round(of_file, 4)
+        tolerances = float(np.abs(own - reference).max()) + of_file, of_file
+        return max(round(tolerances[0], 4), _LEAST_TOLERANCE), max(round(tolerances[1], 4), _LEAST_TOLERANCE)
 
 
 FLOAT = Bounds(dlogit=1e-4, shift=1e-3, flipped_share=0.0, flip_gap=0.0, accuracy_loss=0.0)
-INT8 = Bounds(dlogit=None, shift=0.10, flipped_share=0.005, flip_gap=0.10, accuracy_loss=0.0010)
+INT8 = Bounds(dlogit=None, shift=0.05, flipped_share=0.005, flip_gap=0.10, accuracy_loss=0.0010)
 
 
 def judge(form: str, measured: Measurement, bounds: Bounds) -> list[Check]:
@@ -107,6 +111,22 @@ def judge_contract(contract: Contract, wanted: dict[str, Any]) -> Check:
     ]
     words = "; ".join(wrong) or "labels, temperature, digests and provenance are the model's"
     return Check(wanted["format"], "contract", not wrong, words)
+
+
+def judge_self_test(test: SelfTest, images: Images, reference: np.ndarray, bounds: Bounds) -> str:
+    """Return in what a file's self-test is not this model's; nothing if it is.
+
+    A file brings its own pictures, logits and tolerances: replayed alone, they would prove whatever they like.
+    """
+    if test.images != images.tobytes():
+        return "of other pictures"
+    recorded, own = np.array(test.reference_logits), np.array(test.file_logits)
+    if np.abs(recorded - reference).max() > REFERENCE_TOLERANCE:
+        return f"from PyTorch's logits by {np.abs(recorded - reference).max():.2g} as it is recorded"
+    allowed = np.array(bounds.self_test(recorded, own)) + _LEAST_TOLERANCE  # recorded logits are rounded
+    if test.reference_tolerance > allowed[0] or test.file_tolerance > allowed[1]:
+        return f"its tolerances of {test.reference_tolerance:g} and {test.file_tolerance:g} are too large"
+    return ""
 
 
 def _flat(metadata: dict[str, Any]) -> dict[str, Any]:
