@@ -110,6 +110,9 @@ class SkipsFail:
         if report.skipped:
             self.skipped.append(f"{report.nodeid}: {report.longrepr[-1] if report.longrepr else ''}")
 
+    def pytest_collectreport(self, report):
+        self.pytest_runtest_logreport(report)
+
     def pytest_sessionfinish(self, session):
         if self.skipped:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

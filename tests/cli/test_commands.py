@@ -1,6 +1,7 @@
 """Help, version, info, verify, evaluate and export as a person or a program calls them."""
 
 import json
+import logging
 import shutil
 import sys
 
@@ -11,16 +12,24 @@ import fmnist_edge
 from fmnist_edge.cli import app
 from fmnist_edge.cli.export import ALL_FORMATS
 from fmnist_edge_export.formats.registry import FORMATS
+from fmnist_edge_runtime import session
 
 COMMANDS = ("predict", "export", "verify", "info", "evaluate", "benchmark", "train")
 
 
 @pytest.fixture
 def invoke():
+    """Run the command line in this process, and take back what it sets up for logging."""
+    loggers = [logging.getLogger(name) for name in ("", "fmnist_edge_export")]
+    before = [(logger.handlers[:], logger.level) for logger in loggers]
+
     def invoke(*arguments):
         return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="fmnist-edge")
 
-    return invoke
+    yield invoke
+    for logger, (handlers, level) in zip(loggers, before, strict=True):
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
 
 
 def test_help_names_every_command(invoke):
@@ -195,3 +204,12 @@ def test_benchmark_of_nothing_is_refused(invoke, tmp_path):
     done = invoke("benchmark", tmp_path)
     assert done.exit_code == 2
     assert "no model file there" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["predict", "benchmark"])
+def test_threads_are_those_of_the_session(invoke, root, monkeypatch, command):
+    asked, create = [], session.create
+    monkeypatch.setattr(session, "create", lambda file, threads: asked.append(threads) or create(file, threads))
+    given = root / ("examples/pictures/bag.png" if command == "predict" else "artifacts/edge/edge.int8.onnx")
+    assert invoke(command, "--threads", 3, given).exit_code == 0
+    assert asked[0] == 3

@@ -106,6 +106,7 @@ def test_names_come_whole_out_of_json(run, pictures, broken):
     assert [record["status"] for record in records] == ["ok"] * len(pictures) + ["error"] * len(broken)
 
 
+@pytest.mark.usefixtures("test_images")
 def test_a_name_of_a_model_comes_whole_out_of_json(run, models):
     for command in ("info", "evaluate", "benchmark"):
         done = run(command, "--json", os.fsdecode(models[-1]))

@@ -388,11 +388,17 @@ def test_a_closed_pipe_ends_quietly(folder):
     assert process.returncode == 0
 
 
+def test_what_is_no_garment_is_called_unknown(run, tmp_path):
+    picture = tmp_path / "white.png"
+    Image.new("RGB", (300, 200), "white").save(picture)
+    assert run("predict", picture).stdout.decode().startswith(f"{picture}: unknown (perhaps ")
+    assert records(run("predict", "--jsonl", picture))[0]["known"] is False
+
+
 def test_predict_says_what_python_says(run, root):
     from fmnist_edge import Classifier
 
     with Classifier() as classifier:
-        for path in sorted((root / PICTURES).iterdir()):
-            (record,) = records(run("predict", "--jsonl", path))
-            answer = classifier.predict(path)
+        for record in records(run("predict", "--jsonl", root / PICTURES)):
+            answer = classifier.predict(record["path"])
             assert (record["label"], record["confidence"]) == (answer.label, round(answer.confidence, 6))

@@ -1,6 +1,5 @@
 import pytest
 
-from fmnist_edge_export import data
 from fmnist_edge_export.proof.gate import ask_reference
 from fmnist_edge_export.proof.probes import make_probes
 from fmnist_edge_export.record import load_model
@@ -33,11 +32,3 @@ def truths(sources, probes):
 def target(artifacts):
     """A copy of the committed edge, to be replaced."""
     return artifacts / "edge"
-
-
-@pytest.fixture
-def only_the_sample(monkeypatch, tmp_path):
-    """A machine without Fashion-MNIST."""
-    monkeypatch.setattr(data, "DEBIAN_FOLDER", tmp_path / "nowhere")
-    monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "nowhere")
-    monkeypatch.delenv(data.ENVIRONMENT_VARIABLE, raising=False)

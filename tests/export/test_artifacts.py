@@ -81,6 +81,29 @@ def test_a_shipped_model_is_as_good_as_claimed(root, name):
     assert all(flip["gap"] < 0.10 for flip in int8["flips"])
 
 
+FORMS = {"ONNX int8": "onnx-int8", "ONNX fp32": "onnx", "TorchScript": "torchscript"}
+
+
+def test_the_readmes_figures_are_the_manifests(root):
+    name, seen = "", 0
+    for line in (root / "README.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.replace("\\|", "").strip("|").split("|")]
+        if len(cells) == 7 and cells[2] in FORMS:
+            name = cells[0].strip("`") or name
+            if name in ("edge", "edge_large"):
+                form = manifest.read(root / "artifacts" / name).formats[FORMS[cells[2]]]
+                measured, size = form["measured"], (root / "artifacts" / name / form["file"]).stat().st_size
+                gaps = [flip["gap"] for flip in measured["flips"]]
+                assert cells[3:] == [
+                    f"{size / 1e6:.1f} MB" if size > 1e6 else f"{size / 1e3:.0f} kB",
+                    f"{100 * measured['accuracy']['file']:.2f} %",
+                    f"{len(gaps)}, at probability gaps up to {max(gaps):.3f}" if gaps else "0",
+                    f"{measured['dlogit_max']:.2g}",
+                ]
+                seen += 1
+    assert seen == 5
+
+
 @pytest.mark.parametrize(("name", "least", "most"), [("cnn", 0.60, 0.75), ("cnn_bn", 0.80, 0.95)])
 def test_the_notebooks_nets_learned_what_the_notebook_says(root, name, least, most):
     said = record(root, name)

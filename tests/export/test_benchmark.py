@@ -1,4 +1,5 @@
 import shutil
+import sys
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,14 @@ from fmnist_edge_runtime.errors import FmnistEdgeError, ModelError
 
 ROW = Row("edge", "onnx", "edge.onnx", 1, 100.0, 1.0, 1000.0, None, exact=True)
 INT8 = replace(ROW, form="onnx-int8", latency_us=50.0)
+
+
+@pytest.fixture(autouse=True)
+def torchs_threads():
+    """Those of this process as they were: the files are measured on one."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -106,8 +115,8 @@ def test_files_are_found_in_folders_and_below(root, tmp_path):
 
 def test_memory_is_that_of_a_process_that_serves_the_file(root):
     small, large = (peak_memory(root / "artifacts" / "edge" / name, 1) for name in ("edge.int8.onnx", "edge.onnx"))
-    assert small is None or 20e6 < small < 300e6
-    assert large is None or 20e6 < large < 300e6
+    for memory in (small, large):
+        assert sys.platform == "win32" or 20e6 < memory < 300e6
 
 
 def test_a_process_that_fails_is_an_error_with_its_reason(tmp_path):

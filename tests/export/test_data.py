@@ -141,6 +141,7 @@ def mirror(published, monkeypatch, tmp_path):
     served = put(tmp_path / "served", published, packed=True)
     handler = partial(SimpleHTTPRequestHandler, directory=str(served))
     monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with HTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setattr(FashionMNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
@@ -180,7 +181,8 @@ def test_a_download_that_fails_says_what_else_to_do(mirror):
     gc.collect()
 
 
-def test_without_a_download_the_sample_stands_in(published, tmp_path):
+def test_without_a_download_the_sample_stands_in(published, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "_download", lambda *_: pytest.fail("it downloads"))
     images, words = data.load_test_or_sample()
     assert len(images) == 1000
     assert "sample" in words

@@ -59,7 +59,14 @@ def test_a_torchvision_resnet_exports_and_predicts_with_its_own_labels(resnet, s
     images, groups = three_groups(sample)
     out = tmp_path / "groups"
     report = export_model(
-        resnet.train(), labels=LABELS, out=out, mean=MEAN, std=STD, examples=images, example_labels=groups
+        resnet.train(),
+        labels=LABELS,
+        out=out,
+        mean=MEAN,
+        std=STD,
+        examples=images,
+        example_labels=groups,
+        licence="CC0-1.0",
     )
     assert report.ok
     assert resnet.training, "the module is given back as it came"
@@ -77,6 +84,7 @@ def test_a_torchvision_resnet_exports_and_predicts_with_its_own_labels(resnet, s
         assert right.mean() > 0.9
         assert classifier.contract.temperature != 1
         assert 0 < classifier.contract.unknown_threshold < 1
+        assert classifier.contract.raw["provenance"]["licence"] == "CC0-1.0"
 
 
 class Small(nn.Module):

@@ -7,12 +7,13 @@ import onnx
 import pytest
 
 from fmnist_edge_export.calibration import softmax
+from fmnist_edge_export.formats import torchscript_file
 from fmnist_edge_export.formats.registry import FORMATS
 from fmnist_edge_export.proof.gate import prove
 from fmnist_edge_export.proof.measure import Accuracy, Flip, Measurement, Truth, measure
 from fmnist_edge_export.proof.probes import make_probes
 from fmnist_edge_export.proof.report import Check, Report
-from fmnist_edge_export.proof.structure import quantisation_problems
+from fmnist_edge_export.proof.structure import onnx_problems, quantisation_problems
 from fmnist_edge_export.proof.verdict import FLOAT, INT8, judge
 from fmnist_edge_export.source import self_test
 
@@ -217,6 +218,34 @@ def test_an_activation_in_int8_is_seen(root, sources):
     del node.input[2:]
     node.input.append("signed")
     assert f"{value}: an activation in int8, not in uint8" in quantisation_problems(model.SerializeToString(), ranges)
+
+
+def newer_ir(model):
+    model.ir_version = 11
+
+
+def newer_opset(model):
+    model.opset_import[0].version = 21
+
+
+def other_operators(model):
+    model.opset_import.add(domain="com.microsoft", version=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(newer_ir, "IR version 11"), (newer_opset, "21"), (other_operators, "com.microsoft 1, only ai.onnx up to 20")],
+)
+def test_what_older_runtimes_cannot_read_is_seen(root, change, words):
+    model = onnx.load(root / "artifacts/edge/edge.onnx")
+    assert onnx_problems(model.SerializeToString()) == []
+    change(model)
+    assert words in "; ".join(onnx_problems(model.SerializeToString()))
+
+
+def test_source_paths_in_a_torchscript_file_are_seen():
+    archive = torchscript_file.archive_of({"a/code.debug_pkl": b""})
+    assert torchscript_file.problems(archive) == ["a/code.debug_pkl: holds source paths"]
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"\x08\x0a"])

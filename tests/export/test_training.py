@@ -6,13 +6,17 @@ import torch
 from torch import nn
 
 from fmnist_edge_export.augment import augment
+from fmnist_edge_export.calibration import fit_temperature, fit_threshold, softmax
 from fmnist_edge_export.data import Dataset
+from fmnist_edge_export.finish import finish
 from fmnist_edge_export.models import ARCHITECTURES, build
 from fmnist_edge_export.progress import Run
+from fmnist_edge_export.proof.reference import reference_logits
 from fmnist_edge_export.recipes import RECIPES
 from fmnist_edge_export.record import weights_of
+from fmnist_edge_export.source import Source
 from fmnist_edge_export.strangers import strangers
-from fmnist_edge_export.train import Split, augmented_view, prepare, rate, split, to_tensors, train
+from fmnist_edge_export.train import Split, accuracy, augmented_view, prepare, rate, split, to_tensors, train
 from fmnist_edge_export.training_state import new_state
 from fmnist_edge_runtime.errors import ModelError
 
@@ -93,6 +97,17 @@ def test_a_recipe_that_begins_as_a_model_needs_its_weights_and_no_other_does(par
         train(Run("edge", replace(TINY, begins_as="edge_first")), parts, tmp_path / "one")
     with pytest.raises(ValueError, match="weights to begin with are needed"):
         train(Run("edge", TINY), parts, tmp_path / "two", beginning=build("edge").state_dict())
+
+
+def test_temperature_and_threshold_come_from_the_held_out_images_alone(parts, sample):
+    held_out, test = parts.watch, Dataset(sample.images[200:], sample.labels[200:])
+    recipe = replace(TINY, validation=len(held_out))
+    module = build("cnn").eval()
+    record = finish(Run("cnn", recipe), module, [], parts, test)
+    logits = reference_logits(Source(module, record, weights_of(module)), held_out.images)
+    assert record.temperature == fit_temperature(logits, held_out.labels)
+    assert record.unknown_threshold == fit_threshold(softmax(logits / record.temperature))
+    assert record.test_accuracy == accuracy(module, test)
 
 
 def stop_in(epoch):

@@ -51,10 +51,12 @@ def export(target, name):
     folder.recover(target)
     with folder.staging(target) as new:
         make(new, name)
-        with folder.locked(target.parent):
+
+        def complete():
             if (target / "notes.txt").is_file():
                 shutil.copy2(target / "notes.txt", new / "notes.txt")
-        folder.swap(new, target)
+
+        folder.swap(new, target, complete)
 
 
 def watch(how, fatal):

@@ -11,6 +11,7 @@ from PIL import Image
 from fmnist_edge_runtime.bundled import bundled_model
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import ImageError, ModelError
+from fmnist_edge_runtime.reader import WAYS, Reading
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +21,23 @@ def classifier():
 
 
 def test_a_prediction_says_what_the_probabilities_say(classifier, sample):
-    rows = classifier.probabilities(sample.images[:40])
-    for image, row in zip(sample.images[:40], rows, strict=True):
+    rows = classifier.probabilities(sample.images)
+    known = set()
+    for image, row in zip(sample.images, rows, strict=True):
         prediction = classifier.predict(image)
         assert prediction.index == row.argmax()
         assert prediction.label == classifier.labels[prediction.index]
         assert prediction.confidence == row.max()
         assert prediction.probabilities == tuple(row.tolist())
         assert prediction.known == (row.max() >= classifier.contract.unknown_threshold)
+        known.add(prediction.known)
+    assert known == {True, False}
+
+
+def test_what_was_not_found_is_unknown_however_sure_the_network_is(classifier):
+    black, sure = np.zeros((1, 28, 28), np.uint8), [0.0] * 9 + [1.0]
+    assert classifier._prediction(Reading(black, "photo", found=True), sure).known
+    assert not classifier._prediction(Reading(black, "photo", found=False), sure).known
 
 
 def test_most_of_the_sample_is_right(classifier, sample):
@@ -95,19 +105,20 @@ def test_no_pictures_give_no_answers(classifier):
     assert list(classifier.predict_many([])) == []
 
 
-def test_many_pictures_are_read_as_they_are_asked_for(classifier, sample):
+@pytest.mark.parametrize(("workers", "most"), [(1, 16), (3, 64)])
+def test_no_more_pictures_are_taken_than_the_threads_and_one_batch_need(classifier, sample, workers, most):
     taken = 0
 
     def source():
         nonlocal taken
-        for _ in range(100_000):
+        while True:
             taken += 1
             yield sample.images[0]
 
-    answers = classifier.predict_many(source())
+    answers = classifier.predict_many(source(), workers=workers)
     assert taken == 0
     next(answers)
-    assert taken < 10_000  # some for each core
+    assert taken == most
     answers.close()
 
 
@@ -234,6 +245,11 @@ def test_a_model_may_be_any_bytes(sample, kind):
 def test_one_picture_is_not_taken_for_many(classifier, one):
     with pytest.raises(TypeError, match="for a single one there is predict"):
         classifier.predict_many(one)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_explanation_is_read_as_it_is_asked_for(classifier, sample, way):
+    assert classifier.explain(sample.images[0], read_as=way)[0] == classifier.predict(sample.images[0], read_as=way)
 
 
 def test_a_way_of_reading_that_is_none_is_refused_at_the_call(classifier, sample):

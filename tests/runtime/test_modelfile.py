@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from fmnist_edge_runtime import contract, modelfile, selftest, session
 from fmnist_edge_runtime.bundled import bundled_model
@@ -110,6 +110,13 @@ def test_a_file_is_read_no_further_than_its_limit(tmp_path, monkeypatch, bundled
         Classifier(tmp_path / "large.onnx")
 
 
+@pytest.mark.allows_sessions
+def test_a_model_for_another_picture_reader_is_loaded_with_a_warning(graph, metadata, caplog):
+    metadata["input"]["picture_reader"] += 1
+    with Classifier(seal(graph, metadata)):
+        assert "of the picture reader, this is version" in caplog.text
+
+
 def test_no_more_memory_is_asked_for_than_a_file_takes(monkeypatch):
     monkeypatch.setattr(modelfile, "MOST_BYTES", 2**62)  # more than there is
     path = bundled_model()
@@ -124,24 +131,32 @@ def external():
     return tensor
 
 
-def nested():
-    inner = helper.make_graph([helper.make_node("Identity", ["weights"], ["y"])], "inner", [], [], [external()])
-    return [helper.make_node("If", ["condition"], ["z"], then_branch=inner, else_branch=inner)], []
+def attribute_of(model):
+    return model.graph.node.add().attribute.add()
 
 
-def in_a_constant():
-    return [helper.make_node("Constant", [], ["z"], value=external())], []
-
-
-def in_the_graph():
-    return [helper.make_node("Identity", ["weights"], ["z"])], [external()]
+PLACES = {
+    "the graph": lambda model: model.graph.initializer.add(),
+    "sparse values": lambda model: model.graph.sparse_initializer.add().values,
+    "sparse indices": lambda model: model.graph.sparse_initializer.add().indices,
+    "an attribute": lambda model: attribute_of(model).t,
+    "one of an attribute's": lambda model: attribute_of(model).tensors.add(),
+    "a branch": lambda model: attribute_of(model).g.initializer.add(),
+    "one of several branches": lambda model: attribute_of(model).graphs.add().initializer.add(),
+    "a sparse attribute": lambda model: attribute_of(model).sparse_tensor.values,
+    "one of an attribute's sparse": lambda model: attribute_of(model).sparse_tensors.add().values,
+    "a function": lambda model: model.functions.add().node.add().attribute.add().t,
+    "a function's attribute": lambda model: model.functions.add().attribute_proto.add().t,
+    "a training step": lambda model: model.training_info.add().algorithm.initializer.add(),
+    "its initialization": lambda model: model.training_info.add().initialization.initializer.add(),
+}
 
 
 @pytest.mark.parametrize("given", ["bytes", "a path"])
-@pytest.mark.parametrize("where", [in_the_graph, in_a_constant, nested])
-def test_weights_in_another_file_are_refused_wherever_they_hide(metadata, where, given, tmp_path):
-    nodes, initializers = where()
-    model = helper.make_model(helper.make_graph(nodes, "g", [], [], initializers))
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_weights_in_another_file_are_refused_wherever_they_hide(metadata, place, given, tmp_path):
+    model = onnx.ModelProto()
+    place(model).CopyFrom(external())
     content = seal(model.SerializeToString(), metadata)
     (tmp_path / "it.onnx").write_bytes(content)
     refused(content if given == "bytes" else tmp_path / "it.onnx", "keeps weights in another file")
