@@ -49,7 +49,7 @@ _HOMES = {
     **dict.fromkeys(_ERRORS, "fmnist_edge_runtime.errors"),
 }
 
-_NEED_EXTRA = ("export_model",)
+_EXTRA = ("matplotlib", "onnx", "onnx_ir", "onnxscript", "safetensors", "torch", "torchvision")
 
 __all__ = [*sorted(_HOMES), "__version__"]
 
@@ -74,4 +74,8 @@ def __dir__() -> list[str]:
     """Return the public names that can be had here: help() and inspect load all of them."""
     from importlib.util import find_spec
 
-    return [name for name in __all__ if name not in _NEED_EXTRA or find_spec("torch")]
+    try:
+        complete = all(map(find_spec, _EXTRA))
+    except ValueError:  # what somebody has put into sys.modules
+        complete = False
+    return [name for name in __all__ if complete or name != "export_model"]

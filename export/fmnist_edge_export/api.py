@@ -19,7 +19,7 @@ from fmnist_edge_export.pipeline import export, formats_named
 from fmnist_edge_export.proof.probes import make_probes
 from fmnist_edge_export.proof.reference import reference_logits
 from fmnist_edge_export.proof.report import Report
-from fmnist_edge_export.record import Record, check_name, load_model, weights_of
+from fmnist_edge_export.record import Record, check_name, check_types, load_model, weights_of
 from fmnist_edge_export.source import Source
 from fmnist_edge_runtime.contract import MOST_PIXELS_A_SIDE
 from fmnist_edge_runtime.errors import ImageError, ModelError
@@ -92,6 +92,8 @@ def export_model(
     target = Path(os.path.realpath(out))  # pathlib's own way fails where a link leads to itself
     if isinstance(formats, str):
         raise ModelError(f"formats {formats!r}: a text; give a list of them")
+    if not isinstance(labels, Sequence):
+        raise ModelError(f"labels of {type(labels).__name__}: a list in the order of the scores is needed")
     examples, example_labels = _checked_examples(examples, example_labels, len(labels))
     asked = formats_named(tuple(FORMATS) if formats is None else formats)
     height, width = size if examples is None else examples.shape[1:]
@@ -113,9 +115,10 @@ def export_model(
         source = Source(module.eval(), record, weights)
         notes: tuple[str, ...] = ("no examples were given: temperature 1, nothing is unknown, no int8 form",)
         real, words = _sample_of_size(height, width), "Fashion-MNIST's sample pictures"
-        quantisable = examples is not None and can_be_quantised(source.core)
+        quantisable = False
         if examples is not None:
             source, notes = _calibrated(source, examples, example_labels)
+            quantisable = can_be_quantised(source.core)
             if not quantisable:
                 notes += ("no int8 form: nothing but the last layer, which stays float, multiplies",)
             real, words = examples, "the examples given"
@@ -192,6 +195,11 @@ def _check_record(record: Record) -> None:
         raise ModelError(f"pictures of {record.height} x {record.width}: {words}")
     if record.std <= 0 or not np.isfinite([record.mean, record.std]).all():
         raise ModelError(f"mean {record.mean}, std {record.std}: finite numbers and a std above 0 are needed")
+    try:
+        check_types(record)
+        "".join(labels).encode()
+    except (TypeError, ValueError) as error:  # UnicodeEncodeError: a lone surrogate is no text
+        raise ModelError(f"{record.name}: cannot be recorded ({error})") from error
 
 
 def _sample_of_size(height: int, width: int) -> Images:

@@ -1,6 +1,7 @@
 """The pictures of a model card: how it learned, what it confuses, whether its probabilities hold, where it fails."""
 
 import io
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from fmnist_edge_export.record import Record
 
 _MISTAKES = (4, 8)  # rows and columns of the contact sheet
 _DPI = 100
+_LONGEST_LABEL = 16  # letters, above one of the mistakes
 _MOST_NAMED = 20  # labels of a confusion matrix
 
 
@@ -95,12 +97,14 @@ def mistakes_png(
         if position < len(worst):
             index = worst[position]
             axes.imshow(images[index], cmap="gray", vmin=0, vmax=255)
-            called = f"{names[given[index]]} {confidence[index]:.1%}"
-            axes.set_title(_as_text(f"{names[labels[index]]}\n{called}"), fontsize=8)
+            truth, called = names[labels[index]][:_LONGEST_LABEL], names[given[index]][:_LONGEST_LABEL]
+            axes.set_title(_as_text(f"{truth}\n{called} {confidence[index]:.1%}"), fontsize=8)
     return _png(figure)
 
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # of labels in letters that the font has not
+        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()

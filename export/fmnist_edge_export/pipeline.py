@@ -16,11 +16,11 @@ from fmnist_edge_export.data import Images
 from fmnist_edge_export.files import sha256_of, write_atomically
 from fmnist_edge_export.folder import locked, recover, refuse_unless_replaceable, staging, swap
 from fmnist_edge_export.formats.registry import FORMATS, ONNX_INT8, Format
+from fmnist_edge_export.proof.bounds import REFERENCE_TOLERANCE
 from fmnist_edge_export.proof.gate import ask_reference, prove
 from fmnist_edge_export.proof.measure import Truth
 from fmnist_edge_export.proof.probes import Probes
 from fmnist_edge_export.proof.report import Check, Report
-from fmnist_edge_export.proof.verdict import REFERENCE_TOLERANCE
 from fmnist_edge_export.record import Logits, Record
 from fmnist_edge_export.source import Source, as_lists, self_test
 from fmnist_edge_runtime.errors import ModelError, ParityError

@@ -68,20 +68,21 @@ class Record:
                 raise ValueError("another schema_version")
             record = cls(**values)
             check_name(record.name)
-            _check_types(record)
+            check_types(record)
             ranges = record.ranges and {name: (low, high) for name, (low, high) in record.ranges.items()}
             return replace(record, labels=tuple(record.labels), ranges=ranges)
         except (ModelError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ModelError(f"{source}: not a model's record ({error}); train the model again") from error
 
 
-def _check_types(record: Record) -> None:
+def check_types(record: Record) -> None:
     """Raise TypeError or ValueError where a field is not what :class:`Record` says, as far as an export reads it."""
     kinds: dict[type | tuple[type, ...], tuple[str, ...]] = {
         str: ("architecture", "weights_sha256", "licence"),
         int: ("height", "width"),
         (int, float): ("mean", "std", "temperature", "unknown_threshold"),
-        list: ("labels", "curve", "notes"),
+        (list, tuple): ("labels",),
+        list: ("curve", "notes"),
         dict: ("teachers", "dataset", "trained_with", "self_test"),
         (dict, type(None)): ("recipe", "ranges"),
         (int, float, type(None)): ("seed", "test_accuracy"),

@@ -78,7 +78,7 @@ class Classifier:
         """
         self._threads = _thread_count("threads", threads)
         given = bundled_model() if model is None else model
-        if given == "":  # pathlib would take it for the folder that one stands in
+        if isinstance(given, str) and not given:  # pathlib would take it for the folder that one stands in
             raise ModelError("an empty path: no model file; name one")
         self._file = modelfile.read(bytes(given) if isinstance(given, bytes | bytearray | memoryview) else Path(given))
         self._load()
@@ -358,12 +358,17 @@ def _is_one_picture(images: object) -> bool:
 def _batches(images: Iterable[PictureSource], size: int) -> Iterator[list[PictureSource | ImageError]]:
     """Yield lists of up to ``size`` pictures, fewer of large ones, each as it was when the iterator gave it."""
     batch, weight = list[PictureSource | ImageError](), 0
-    for picture in map(_held_or_error, images):
-        batch.append(picture)
-        weight += _bytes_held(picture)
-        if len(batch) == size or weight > _BATCH_BYTES:
+    try:
+        for picture in map(_held_or_error, images):
+            batch.append(picture)
+            weight += _bytes_held(picture)
+            if len(batch) == size or weight > _BATCH_BYTES:
+                yield batch
+                batch, weight = [], 0
+    except Exception:  # the iterator's own: what it gave before is answered first
+        if batch:
             yield batch
-            batch, weight = [], 0
+        raise
     if batch:
         yield batch
 

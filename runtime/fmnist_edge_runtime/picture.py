@@ -64,7 +64,7 @@ def open_picture(source: PictureSource) -> Image.Image:
     if isinstance(source, Image.Image):
         return _from_image(source)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _decode(io.BytesIO(source), "the picture given as bytes")
+        return _decode(io.BytesIO(_as_bytes(source)), "the picture given as bytes")
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         try:
@@ -93,10 +93,17 @@ def held(source: PictureSource) -> PictureSource:
         image.info = {}  # it is turned already
         return image
     if isinstance(source, bytearray | memoryview):
-        return bytes(source)
+        return _as_bytes(source)
     if isinstance(source, str | os.PathLike | bytes) or not hasattr(source, "read"):
         return source
     return io.BytesIO(_content(source, "the picture given as a file"))
+
+
+def _as_bytes(source: bytes | bytearray | memoryview) -> bytes:
+    try:
+        return bytes(source)
+    except ValueError as error:  # a view that was released
+        raise ImageError(f"the picture given as bytes: cannot be read ({error})") from error
 
 
 def _decode(file: BinaryIO, name: str) -> Image.Image:
@@ -118,7 +125,7 @@ def _decode(file: BinaryIO, name: str) -> Image.Image:
         raise
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: not an image, or none that can be read; {_supported()}") from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # the latter where it is raised
         raise ImageError(f"{name}: more than {MOST_PIXELS:,} pixels; make it smaller") from error
     except Exception as error:  # on damaged files Pillow's decoders raise almost anything
         raise ImageError(f"{name}: a damaged or truncated image ({first_line(error)})") from error
@@ -214,7 +221,7 @@ def _refuse_array(array: npt.NDArray[np.uint8]) -> None:
     if array.dtype != np.uint8:
         raise ImageError(f"{given}: not uint8; scale the pixels to 0 to 255 and use .astype('uint8')")
     if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (3, 4)):
-        raise ImageError(f"{given}: not [H, W], [H, W, 3] or [H, W, 4]; for many pictures use probabilities()")
+        raise ImageError(f"{given}: not [H, W], [H, W, 3] or [H, W, 4]; give one picture")
     if array.size == 0:
         raise ImageError(f"{given}: has no pixels")
     if array.shape[0] * array.shape[1] > MOST_PIXELS:

@@ -5,14 +5,16 @@ import logging
 import shutil
 import sys
 
+import onnx
 import pytest
 from typer.testing import CliRunner
 
 import fmnist_edge
 from fmnist_edge.cli import app
 from fmnist_edge.cli.export import ALL_FORMATS
+from fmnist_edge_export.formats import torchscript_file
 from fmnist_edge_export.formats.registry import FORMATS
-from fmnist_edge_runtime import session
+from fmnist_edge_runtime import modelfile, session
 
 COMMANDS = ("predict", "export", "verify", "info", "evaluate", "benchmark", "train")
 
@@ -213,3 +215,23 @@ def test_threads_are_those_of_the_session(invoke, root, monkeypatch, command):
     given = root / ("examples/pictures/bag.png" if command == "predict" else "artifacts/edge/edge.int8.onnx")
     assert invoke(command, "--threads", 3, given).exit_code == 0
     assert asked[0] == 3
+
+
+@pytest.mark.parametrize("form", ["edge.onnx", "edge.int8.onnx", "edge.torchscript.pt"])
+def test_verify_takes_no_file_at_its_word(invoke, root, tmp_path, form):
+    content = (root / "artifacts/edge" / form).read_bytes()
+    if form.endswith(".pt"):
+        metadata = torchscript_file.read_contract(content, form).raw
+        members = torchscript_file._members(content)
+        del members[torchscript_file._ENTRY]
+        graph = torchscript_file.archive_of(members)
+        seal = torchscript_file.seal
+    else:
+        metadata = modelfile.read(content).contract.raw
+        model = onnx.load_model_from_string(content)
+        del model.metadata_props[:]
+        graph, seal = model.SerializeToString(deterministic=True), modelfile.seal
+    for tolerance, code in ((metadata["self_test"]["file_tolerance"], 0), (1e6, 1)):
+        metadata["self_test"]["file_tolerance"] = tolerance
+        (tmp_path / form).write_bytes(seal(graph, metadata))
+        assert invoke("verify", tmp_path / form).exit_code == code

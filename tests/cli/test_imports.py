@@ -142,13 +142,18 @@ def test_the_public_names_are_these():
         fmnist_edge.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize("torch_is", ["there", "missing"])
-def test_help_works_with_and_without_the_extra(torch_is):
-    missing = "sys.modules['torch'] = None; " if torch_is == "missing" else ""
+@pytest.mark.parametrize("lacking", ["", "torch", "onnx"])
+def test_help_works_with_and_without_the_extra(lacking):
+    missing = f"sys.modules['{lacking}'] = None; " if lacking else ""
     said = "pydoc.render_doc(fmnist_edge, renderer=pydoc.plaintext)"
     code = f"import pydoc, sys, fmnist_edge; {missing}print('export_model' in {said})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == str(torch_is == "there")
+    assert done.stdout.strip() == str(not lacking)
+
+
+def test_the_packages_that_are_looked_for_are_those_of_the_extra(root):
+    extra = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]["export"]
+    assert sorted(re.match(r"[\w-]+", line)[0].replace("-", "_") for line in extra) == sorted(fmnist_edge._EXTRA)
 
 
 MISSING = """

@@ -77,6 +77,11 @@ def test_of_many_labels_no_names_cover_one_another(answers):
     assert one == other
 
 
+def test_labels_in_letters_that_the_font_has_not_are_no_warning(answers):
+    names = tuple(chr(0x5916 + n) for n in range(10))
+    assert card_pictures.confusion_png("x", names, answers.probabilities, answers.labels)
+
+
 def test_a_model_without_mistakes_still_has_a_card(answers):
     right = np.eye(10, dtype=np.float32)[answers.labels]
     assert card_pictures.mistakes_png("x", LABELS, answers.images, right, answers.labels)

@@ -217,6 +217,25 @@ def test_a_net_of_one_layer_has_no_int8_form_and_the_manifest_says_so(tmp_path, 
     assert "no int8 form: nothing but the last layer, which stays float, multiplies" in notes
 
 
+class Pair(Small):
+    def forward(self, x):
+        return super().forward(x), x
+
+
+class InPlace(Small):
+    def forward(self, x):
+        return super().forward(x.sub_(0.3))
+
+
+def test_with_examples_a_module_is_asked_before_it_is_exported(tmp_path, sample):
+    with pytest.raises(ModelError, match=r"the module returns tuple, not float \[N, 4\]"):
+        export_model(Pair(), labels="abcd", out=tmp_path / "it", examples=sample.images[:64])
+
+
+def test_a_module_may_fill_its_pictures_anew(tmp_path):
+    assert export_model(InPlace(), labels="abcd", out=tmp_path / "it", formats=["torchscript"]).ok
+
+
 def test_asked_for_in_int8_it_is_refused(tmp_path, sample):
     layers = nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     with pytest.raises(ModelError, match=r"it: has no int8 form, .* leave int8 out"):
@@ -291,6 +310,9 @@ class Annotated(Small):
     [
         (Picky(), {}, r"cannot take float \[250, 1, 28, 28\].* \(other pictures are wanted\)"),
         (Annotated(), {}, r"Annotated: keeps a dict in its state \(_extra_state\)"),
+        (Small(), {"labels": {"a", "b", "c", "d"}}, "labels of set: a list in the order of the scores"),
+        (Small(), {"labels": ["a", "b", "c", "\udc80"]}, "it: cannot be recorded"),
+        (Small(), {"licence": 3}, r"it: cannot be recorded \(licence is 3\)"),
         (Random(), {}, "answers otherwise when it is asked again"),
         (Small(last=nn.Softmax(dim=1)), {}, "returns probabilities"),
         (MiddleLogSoftmax(), {}, "log_softmax"),

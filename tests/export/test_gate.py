@@ -9,12 +9,13 @@ import pytest
 from fmnist_edge_export.calibration import softmax
 from fmnist_edge_export.formats import torchscript_file
 from fmnist_edge_export.formats.registry import FORMATS
+from fmnist_edge_export.proof.bounds import FLOAT, INT8
 from fmnist_edge_export.proof.gate import prove
 from fmnist_edge_export.proof.measure import Accuracy, Flip, Measurement, Truth, measure
 from fmnist_edge_export.proof.probes import make_probes
 from fmnist_edge_export.proof.report import Check, Report
 from fmnist_edge_export.proof.structure import onnx_problems, quantisation_problems
-from fmnist_edge_export.proof.verdict import FLOAT, INT8, judge
+from fmnist_edge_export.proof.verdict import judge
 from fmnist_edge_export.source import self_test
 
 GOOD = Measurement(

@@ -284,6 +284,27 @@ def test_a_bad_picture_raises_in_its_turn_or_stands_in_its_place(classifier, sam
         classifier.predict_many(images, errors="ignore")
 
 
+def test_what_an_iterable_gave_before_it_failed_is_answered(classifier, sample):
+    def camera():
+        yield from sample.images[:20]
+        raise KeyError("unplugged")
+
+    answers = classifier.predict_many(camera(), workers=1)
+    assert [next(answers).index for _ in range(20)] == [classifier.predict(x).index for x in sample.images[:20]]
+    with pytest.raises(KeyError, match="unplugged"):
+        next(answers)
+
+
+def test_a_view_that_was_released_is_no_picture(classifier, sample):
+    released = memoryview(b"it")
+    released.release()
+    with pytest.raises(ImageError, match="the picture given as bytes: cannot be read"):
+        classifier.predict(released)
+    error, answer = classifier.predict_many([released, sample.images[0]], errors="return")
+    assert isinstance(error, ImageError)
+    assert answer == classifier.predict(sample.images[0])
+
+
 def test_a_closed_classifier_says_so(sample):
     classifier = Classifier()
     classifier.close()

@@ -10,7 +10,7 @@ from fmnist_edge_export.formats import torchscript, torchscript_file
 from fmnist_edge_export.formats.onnx_contract import onnx_contract
 from fmnist_edge_export.formats.quantise import can_be_quantised, quantise
 from fmnist_edge_export.proof import structure
-from fmnist_edge_export.proof.verdict import FLOAT, INT8, Bounds
+from fmnist_edge_export.proof.bounds import FLOAT, INT8, Bounds
 from fmnist_edge_export.source import Run, Source
 from fmnist_edge_runtime import modelfile, session
 from fmnist_edge_runtime.contract import Contract

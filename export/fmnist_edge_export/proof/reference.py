@@ -52,5 +52,5 @@ def _logits(source: Source, images: Images) -> np.ndarray:
 
 def _run(module: nn.Module, pixels: torch.Tensor) -> np.ndarray:
     with torch.inference_mode():
-        answer = module(pixels)
+        answer = module(pixels.clone())  # which some modules fill anew
     return answer.float().numpy() if isinstance(answer, torch.Tensor) else answer

@@ -1,53 +1,20 @@
-"""The bounds that close the gate, and the verdict on a measurement."""
+"""The verdict on a measurement, and on what a file says of itself."""
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fmnist_edge_export.data import Images
+from fmnist_edge_export.proof.bounds import REFERENCE_TOLERANCE, Bounds, judge_tolerances
 from fmnist_edge_export.proof.measure import BATCHES, Measurement
 from fmnist_edge_export.proof.report import Check
 from fmnist_edge_runtime.contract import Contract, SelfTest, canonical
 
 PROBABILITY_ERROR = 1e-6
 ACCURACY_FROM = 10_000  # images
-REFERENCE_TOLERANCE = 1e-4  # of logits, between PyTorch on one CPU and on another
 SUM_ERROR = 1e-5  # float32 sums of K rounded terms
 BATCH_SPREAD = 1e-4
-_LEAST_TOLERANCE = 1e-4  # the last digit of a tolerance; recorded logits have two more
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What a form may differ by.
-
-    ``dlogit`` bounds logits, unless they are rounded. ``shift`` bounds the difference of probabilities, in 99 of 100
-    images: logits that keep their order and not their size make other ones.
-    """
-
-    dlogit: float | None
-    shift: float
-    flipped_share: float
-    flip_gap: float
-    accuracy_loss: float
-
-    def self_test(self, reference: np.ndarray, own: np.ndarray) -> tuple[float, float]:
-        """Return the tolerances of a self-test: against PyTorch's logits, and against the file's own when it was made.
-
-        Where logits are rounded to 8 bits, 1 % of their range is left to another CPU's integer kernels (saturating
-        ones, without VNNI, miss by far more); and the file must not be farther from PyTorch than when it was made.
-        """
-        if self.dlogit is not None:
-            return self.dlogit, self.dlogit
-        of_file = 0.01 * float(np.ptp(reference))
-        tolerances = float(np.abs(own - reference).max()) + of_file, of_file
-        return max(round(tolerances[0], 4), _LEAST_TOLERANCE), max(round(tolerances[1], 4), _LEAST_TOLERANCE)
-
-
-FLOAT = Bounds(dlogit=1e-4, shift=1e-3, flipped_share=0.0, flip_gap=0.0, accuracy_loss=0.0)
-INT8 = Bounds(dlogit=None, shift=0.05, flipped_share=0.005, flip_gap=0.10, accuracy_loss=0.0010)
 
 
 def judge(form: str, measured: Measurement, bounds: Bounds) -> list[Check]:
@@ -120,13 +87,10 @@ def judge_self_test(test: SelfTest, images: Images, reference: np.ndarray, bound
     """
     if test.images != images.tobytes():
         return "of other pictures"
-    recorded, own = np.array(test.reference_logits), np.array(test.file_logits)
-    if np.abs(recorded - reference).max() > REFERENCE_TOLERANCE:
-        return f"from PyTorch's logits by {np.abs(recorded - reference).max():.2g} as it is recorded"
-    allowed = np.array(bounds.self_test(recorded, own)) + _LEAST_TOLERANCE  # recorded logits are rounded
-    if test.reference_tolerance > allowed[0] or test.file_tolerance > allowed[1]:
-        return f"its tolerances of {test.reference_tolerance:g} and {test.file_tolerance:g} are too large"
-    return ""
+    off = np.abs(np.array(test.reference_logits) - reference).max()
+    if not off <= REFERENCE_TOLERANCE:
+        return f"from PyTorch's logits by {off:.2g} as it is recorded"
+    return judge_tolerances(test, bounds)
 
 
 def _flat(metadata: dict[str, Any]) -> dict[str, Any]:
