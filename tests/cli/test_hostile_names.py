@@ -178,7 +178,7 @@ def evil_model(root, tmp_path):
 def test_what_a_model_says_of_itself_is_shown_as_text(terminal, root, evil_model, command):
     command = command.replace("bag.png", str(root / "examples/pictures/bag.png"))
     code, text = terminal(*command.split(), evil_model)
-    assert code == 0, text
+    assert code == (1 if command == "verify" else 0), text  # a format that is none may not differ as int8 may
     assert_harmless(text)
     assert "\\x1b[31m" in text
 
