@@ -6,21 +6,18 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from nets import Small
 from PIL import Image
 from torch import nn
 from torchvision.models import resnet18
 
-from fmnist_edge_export import api
 from fmnist_edge_export.api import export_model
 from fmnist_edge_export.formats.registry import FORMATS
 from fmnist_edge_export.proof.reference import reference_logits
 from fmnist_edge_export.record import Record
 from fmnist_edge_export.source import Source
 from fmnist_edge_export.verify import verify
-from fmnist_edge_runtime import contract
 from fmnist_edge_runtime.classifier import Classifier
-from fmnist_edge_runtime.contract import self_test_json
-from fmnist_edge_runtime.errors import ImageError, ModelError, ParityError
 
 MEAN, STD = 0.2860, 0.3530
 LABELS = ["top", "trousers", "shoe"]
@@ -85,17 +82,6 @@ def test_a_torchvision_resnet_exports_and_predicts_with_its_own_labels(resnet, s
         assert classifier.contract.temperature != 1
         assert 0 < classifier.contract.unknown_threshold < 1
         assert classifier.contract.raw["provenance"]["licence"] == "CC0-1.0"
-
-
-class Small(nn.Module):
-    def __init__(self, pixels=784, last=None):
-        super().__init__()
-        torch.manual_seed(1)
-        self.linear = nn.Linear(pixels, 4)
-        self.last = last or nn.Identity()
-
-    def forward(self, x):
-        return self.last(self.linear(x.flatten(1)) * 3)
 
 
 def test_without_examples_nothing_is_unknown_and_the_manifest_says_so(tmp_path):
@@ -217,35 +203,13 @@ def test_a_net_of_one_layer_has_no_int8_form_and_the_manifest_says_so(tmp_path, 
     assert "no int8 form: nothing but the last layer, which stays float, multiplies" in notes
 
 
-class Pair(Small):
-    def forward(self, x):
-        return super().forward(x), x
-
-
 class InPlace(Small):
     def forward(self, x):
         return super().forward(x.sub_(0.3))
 
 
-def test_with_examples_a_module_is_asked_before_it_is_exported(tmp_path, sample):
-    with pytest.raises(ModelError, match=r"the module returns tuple, not float \[N, 4\]"):
-        export_model(Pair(), labels="abcd", out=tmp_path / "it", examples=sample.images[:64])
-
-
 def test_a_module_may_fill_its_pictures_anew(tmp_path):
     assert export_model(InPlace(), labels="abcd", out=tmp_path / "it", formats=["torchscript"]).ok
-
-
-def test_asked_for_in_int8_it_is_refused(tmp_path, sample):
-    layers = nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-    with pytest.raises(ModelError, match=r"it: has no int8 form, .* leave int8 out"):
-        export_model(
-            nn.Sequential(*layers),
-            labels="abcd",
-            out=tmp_path / "it",
-            examples=sample.images[:300],
-            formats=["onnx-int8"],
-        )
 
 
 def test_the_last_layer_stays_float_whatever_comes_after_it(tmp_path, sample):
@@ -280,96 +244,6 @@ def test_labels_with_dollar_signs_are_no_formulas(tmp_path, sample):
     assert (tmp_path / "it" / "confusion.png").stat().st_size > 5000
 
 
-class Branching(Small):
-    def forward(self, x):
-        return torch.cond(x.sum() > 0, lambda y: y * 2, lambda y: y * 3, (super().forward(x),))
-
-
-class MiddleLogSoftmax(Small):
-    def forward(self, x):
-        return super().forward(x).log_softmax(dim=1) * 2
-
-
-class Random(Small):
-    def forward(self, x):
-        return super().forward(x) + torch.randn(len(x), 4)
-
-
-class Picky(Small):
-    def forward(self, x):
-        assert x.shape[2] == 27, "other pictures are wanted"
-
-
-class Annotated(Small):
-    def get_extra_state(self):
-        return {"written by": "me"}
-
-
-@pytest.mark.parametrize(
-    ("module", "changes", "words"),
-    [
-        (Picky(), {}, r"cannot take float \[250, 1, 28, 28\].* \(other pictures are wanted\)"),
-        (Annotated(), {}, r"Annotated: keeps a dict in its state \(_extra_state\)"),
-        (Small(), {"labels": {"a", "b", "c", "d"}}, "labels of set: a list in the order of the scores"),
-        (Small(), {"labels": ["a", "b", "c", "\udc80"]}, "it: cannot be recorded"),
-        (Small(), {"licence": 3}, r"it: cannot be recorded \(licence is 3\)"),
-        (Random(), {}, "answers otherwise when it is asked again"),
-        (Small(last=nn.Softmax(dim=1)), {}, "returns probabilities"),
-        (MiddleLogSoftmax(), {}, "log_softmax"),
-        (Small(), {"labels": "abc"}, r"returns \[250, 4\], not float \[N, 3\]"),
-        (Small(), {"labels": ["a", "a", "b", "c"]}, "all different"),
-        (Small(), {"std": 0.0}, "a std above 0"),
-        (Small(), {"out": "manifest"}, "'manifest' cannot be the name"),
-        (Small(), {"formats": ["onnx-int8"]}, "int8 needs example images"),
-        (Small(), {"formats": ["tflite"]}, "tflite: no such format"),
-        (Small(), {"formats": "onnx"}, "formats 'onnx': a text; give a list"),
-        (Small(), {"size": (0, 28)}, "pictures of 0 x 28: 1 to 4,096 a side"),
-        (Small(), {"size": (5000, 100)}, "pictures of 5000 x 100: 1 to 4,096 a side"),
-        (Small(), {"example_labels": np.zeros(3, int)}, "give both"),
-        (Small(), {"size": (20, 20)}, r"cannot take float \[250, 1, 20, 20\]"),
-        (Small().half(), {}, "cannot take float"),
-        (Small(), {"size": (900, 900)}, r"pictures of 900 x 900: .* 750,000 are the most"),
-        (Branching(), {"formats": ["onnx"]}, r"a branch or a loop \(If\) cannot be exported to ONNX"),
-    ],
-)
-def test_what_cannot_be_exported_is_refused_with_one_line(tmp_path, module, changes, words):
-    with pytest.raises(ModelError, match=words) as caught:
-        export_model(module, **{"labels": "abcd", "out": tmp_path / "it", **changes})
-    assert "\n" not in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_four_of_the_largest_pictures_fit_into_the_metadata():
-    pictures = self_test_json(bytes(4 * api._MOST_PIXELS))["images"]
-    assert 0 < contract._MOST_BYTES - len(pictures) < 300_000, "and leave room for all else"
-
-
-def test_examples_must_be_pictures(tmp_path):
-    with pytest.raises(ImageError, match=r"float64 \[3, 28, 28\]"):
-        export_model(Small(), labels="abcd", out=tmp_path / "it", examples=np.zeros((3, 28, 28)))
-
-
-@pytest.mark.parametrize(
-    ("labels", "words"),
-    [
-        (np.zeros(2, int), r"int64 \[2\] for 3 examples; give one integer each"),
-        (np.zeros((3, 1), int), r"int64 \[3, 1\] for 3 examples"),
-        (np.zeros(3), r"float64 \[3\] for 3 examples"),
-        (np.array([0, 4, 1]), "4 among the example_labels; there are 4 labels, 0 to 3"),
-        (np.array([0, -1, 1]), "-1 among the example_labels"),
-    ],
-)
-def test_example_labels_are_places_in_the_labels(tmp_path, labels, words):
-    with pytest.raises(ModelError, match=words):
-        export_model(
-            Small(),
-            labels="abcd",
-            out=tmp_path / "it",
-            examples=np.zeros((3, 28, 28), np.uint8),
-            example_labels=labels,
-        )
-
-
 def test_a_part_that_was_frozen_stays_frozen(tmp_path):
     net = nn.Sequential(nn.BatchNorm2d(1).eval(), Small())
     net[1].train()
@@ -400,16 +274,3 @@ def test_the_folder_that_one_is_in_gives_the_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "it")
     export_model(Small(), labels="abcd", out=".", formats=["onnx"])
     assert (tmp_path / "it" / "it.onnx").is_file()
-
-
-class OfTheBatch(nn.Module):
-    """Answers for an image by the company it is in, which no file may do."""
-
-    def forward(self, x):
-        return (x - x.mean(dim=0, keepdim=True)).flatten(1)[:, :4] + x.flatten(1)[:, 400:404]
-
-
-def test_a_module_that_looks_at_its_batch_is_refused(tmp_path):
-    with pytest.raises(ParityError, match="batches"):
-        export_model(OfTheBatch(), labels="abcd", out=tmp_path / "it", formats=["onnx"])
-    assert list(tmp_path.iterdir()) == []
