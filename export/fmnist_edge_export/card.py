@@ -1,5 +1,6 @@
 """The model card: README.md of a model's folder, made from its record and what was measured."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from fmnist_edge_export import card_pictures
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.files import write_atomically
 from fmnist_edge_export.record import Record
+from fmnist_edge_runtime.errors import printable
 
 CURVE, CONFUSION, RELIABILITY, MISTAKES = PICTURES = ("curve.png", "confusion.png", "reliability.png", "mistakes.png")
 
@@ -60,7 +62,7 @@ def _introduction(record: Record) -> list[str]:
         f"# {record.name}",
         "",
         f"A classifier of {record.height} x {record.width} grey pictures, light article on black, with "
-        f"{len(record.labels)} labels: {', '.join(record.labels)}.",
+        f"{len(record.labels)} labels: {', '.join(map(_plain, record.labels))}.",
         "",
         "| | |",
         "| --- | --- |",
@@ -68,7 +70,7 @@ def _introduction(record: Record) -> list[str]:
         f"| accuracy, fp32 | {accuracy} |",
         f"| temperature | {record.temperature:g} |",
         f"| known from | a best probability of {record.unknown_threshold:g} |",
-        f"| licence | {record.licence or 'not given'} |",
+        f"| licence | {_plain(record.licence) or 'not given'} |",
         f"| sha256 of the weights | `{record.weights_sha256}` |",
         "",
     ]
@@ -146,6 +148,11 @@ def _limits(record: Record) -> list[str]:
         f"anything else it still names a label, {but}.",
         "",
     ]
+
+
+def _plain(text: str) -> str:
+    """Return Markdown that reads as ``text``, on one line."""
+    return re.sub(r"[\\`*_\[\]<>|&]", r"\\\g<0>", printable(text))
 
 
 def _percent(measured: dict[str, Any], name: str) -> str:

@@ -68,7 +68,7 @@ def open_picture(source: PictureSource) -> Image.Image:
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         try:
-            with open(name, "rb") as file:  # noqa: PTH123  # a Path, for each of many small pictures, costs time
+            with open(name, "rb", buffering=0) as file:  # noqa: PTH123  # a Path or a buffer costs time
                 return _decode(file, name)
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
             raise ImageError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from error

@@ -52,6 +52,14 @@ def test_a_card_says_what_anything_else_is_taken_for(record, tmp_path):
     assert "taught on generated pictures to doubt it" in said[1]
 
 
+def test_labels_and_licence_read_as_they_are_written(record, tmp_path):
+    labels = ("*top*", "a|b", "two\nlines", "<b>", *LABELS[4:])
+    write_card(tmp_path, replace(record, labels=labels, licence="MIT | or_other"), ENTRIES, None)
+    text = (tmp_path / "README.md").read_text()
+    assert r"10 labels: \*top\*, a\|b, two\\nlines, \<b\>, Coat," in text
+    assert r"| licence | MIT \| or\_other |" in text
+
+
 def test_without_labelled_images_there_are_no_pictures_of_answers(record, tmp_path):
     write_card(tmp_path, record, ENTRIES, None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "curve.png"]
