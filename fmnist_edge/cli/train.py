@@ -43,7 +43,7 @@ def train(
     \b
     fmnist-edge train edge
     fmnist-edge train edge --recipe
-    fmnist-edge train cnn --out /tmp/runs && fmnist-edge export --checkpoint /tmp/runs/cnn/cnn.safetensors
+    fmnist-edge train cnn --out /tmp/try && fmnist-edge export --checkpoint /tmp/try/cnn/cnn.safetensors --out /tmp/out
     """
     from fmnist_edge_export.extras import needs_export_extra
     from fmnist_edge_runtime.errors import ModelError

@@ -1,4 +1,4 @@
-"""Every error this kit raises on purpose.
+"""The errors of pictures, models and data; of a wrong argument Python's own are raised.
 
     FmnistEdgeError
     ├── ImageError          a picture that cannot be read or is not what was asked for
