@@ -2,8 +2,8 @@
 
     python benchmarks/bags.py [--model FILE]
 
-The 2,000 training images that no network learned from, as product pictures on four kinds of ground, and what the model
-would answer if Bag counted otherwise.
+The 2,000 training images that only the classroom nets learned from, as product pictures on four kinds of ground, and
+what the model would answer if Bag counted otherwise.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from fmnist_edge_runtime.photo import WEIGHTS
 
 KINDS = ("white", "grey, noise and a gradient", "colour", "transparent")
 TRIED = (1.0, 0.7, 0.6, 0.5, 0.4, 0.3)
-HELD_OUT = 2000  # of every network of the kit
+HELD_OUT = 2000  # of every network of the kit but those
 
 
 def main() -> None:

@@ -32,7 +32,6 @@ print(json.dumps([
     for found in distributions()
 ]))
 """
-PROJECT, PIP = "fmnist-edge", ("pip", "setuptools")
 
 
 def main() -> None:
@@ -46,7 +45,7 @@ def main() -> None:
         wheel = next(Path(place).glob("*.whl"))
         subprocess.run([*pip, "--python", python, "install", "--no-compile", wheel], check=True)
         answer = subprocess.run([python, "-c", ASK], check=True, capture_output=True, text=True)
-    found = [one for one in json.loads(answer.stdout) if one["name"] not in PIP]
+    found = json.loads(answer.stdout)
     wanted_by = {one["name"]: [other["name"] for other in found if one["name"] in other["needs"]] for one in found}
     print("| package | version | MB | wanted by |\n| --- | --- | --- | --- |")
     for one in sorted(found, key=lambda one: -one["bytes"]):

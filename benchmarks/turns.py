@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,11 @@ Images = npt.NDArray[np.uint8]
 
 
 def pin_to_one_core() -> None:
-    """Keep this process, and every thread that it will start, on one of its cores; call it before libraries load."""
+    """Keep this process, every thread of it and every one that it will start, on one of its cores."""
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        core = min(os.sched_getaffinity(0))
+        for thread in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {core})
 
 
 def in_turns(

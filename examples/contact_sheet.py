@@ -16,6 +16,8 @@ TILE, CAPTION, COLUMNS = 168, 44, 5
 def contact_sheet(folder: Path) -> Image.Image:
     """Return one picture with a tile for each picture in ``folder``."""
     paths = sorted(folder.glob("*.png"))
+    if not paths:
+        raise SystemExit(f"{folder}: no .png files there")
     rows = -(-len(paths) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * TILE, rows * (TILE + CAPTION)), "white")
     draw = ImageDraw.Draw(sheet)

@@ -7,6 +7,7 @@ It runs on this machine alone, unless RAY_ADDRESS names a cluster: RAY_ADDRESS=h
 Both folders must then be where every machine can reach them: a shared disk, s3://, gs://.
 """
 
+import os
 import sys
 from typing import Any
 
@@ -38,7 +39,7 @@ class Scorer:
 
 def main(pictures: str, answers: str) -> None:
     """Score every picture, a process on every core there is."""
-    ray.init()
+    ray.init(os.environ.get("RAY_ADDRESS", "local"))  # by itself it would join any cluster that runs on this machine
     every_core = ray.data.ActorPoolStrategy(size=int(ray.cluster_resources()["CPU"]))
     read = ray.data.read_binary_files(pictures, include_paths=True, num_cpus=READS)
     scored = read.map(Scorer, compute=every_core, num_cpus=SCORES)

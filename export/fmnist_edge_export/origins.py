@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from fmnist_edge_export.data import LABELS
 from fmnist_edge_export.distil import Teacher
 from fmnist_edge_export.recipes import Recipe
 from fmnist_edge_export.record import load_model
@@ -25,7 +26,7 @@ def find_origins(model: str, recipe: Recipe, folder: Path) -> Origins:
     """Open what a recipe for ``model`` names, each in its own folder in ``folder``.
 
     Raises:
-        ModelError: one is missing or damaged.
+        ModelError: one is missing or damaged, or a teacher has other labels than Fashion-MNIST's.
     """
     files = {name: folder / name / f"{name}.int8.onnx" for name in recipe.teachers}
     weights = folder / recipe.begins_as / f"{recipe.begins_as}.safetensors"
@@ -34,6 +35,10 @@ def find_origins(model: str, recipe: Recipe, folder: Path) -> Origins:
             words = f"--teachers names the folder of the models that {model} is made from"
             raise ModelError(f"{file}: no such file; {words}")
     classifiers = {name: Classifier(files[name]) for name in recipe.teachers}
+    for name, classifier in classifiers.items():
+        contract = classifier.contract
+        if (contract.labels, contract.height, contract.width) != (LABELS, 28, 28):
+            raise ModelError(f"{files[name]}: its labels or picture size are not Fashion-MNIST's; it cannot teach them")
     teachers: list[Teacher] = [classifier.scores for classifier in classifiers.values()]
     digests = {name: classifier.contract.weights_sha256 for name, classifier in classifiers.items()}
     if not recipe.begins_as:

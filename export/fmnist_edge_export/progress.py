@@ -62,6 +62,8 @@ def restore_progress(path: Path, run: Run, state: TrainingState) -> list[Epoch]:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         saved, curve = json.loads(header["run"]), [Epoch(**epoch) for epoch in json.loads(header["curve"])]
+        if not all(isinstance(part, dict) for part in (saved, saved["recipe"], saved["teachers"])):
+            raise ValueError("no settings in its header")
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{path}: a damaged checkpoint ({error}); remove it and start again") from error
     wanted = json.loads(json.dumps(_settings(run)))
@@ -84,11 +86,11 @@ def _settings(run: Run) -> dict[str, Any]:
 
 def _difference(saved: dict[str, Any], wanted: dict[str, Any]) -> str:
     there, here = _flat(saved), _flat(wanted)
-    names = sorted(name for name in here if there.get(name) != here[name])
-    return ", ".join(f"{name} {there.get(name) or '-'} there, {here[name] or '-'} here" for name in names) or "unknown"
+    names = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
+    return ", ".join(f"{name} {there.get(name) or '-'} there, {here.get(name) or '-'} here" for name in names)
 
 
 def _flat(run: dict[str, Any]) -> dict[str, str]:
-    weights = {f"weights of {name}": digest[:8] for name, digest in run.get("teachers", {}).items()}
-    settings = {name: str(value) for name, value in run.get("recipe", {}).items()}
+    weights = {f"weights of {name}": str(digest)[:8] for name, digest in run["teachers"].items()}
+    settings = {name: str(value) for name, value in run["recipe"].items()}
     return {"architecture": str(run.get("architecture")), **settings, **weights}

@@ -1,6 +1,7 @@
 """A model's weights (safetensors) and its record (JSON): what it is and how it came to be."""
 
 import json
+import math
 import re
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
@@ -100,13 +101,18 @@ def check_types(record: Record) -> None:
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("labels, notes and digests are texts")
     measured = ("number", "loss", "train_accuracy", "watched_accuracy")
-    if not all(isinstance(epoch[name], int | float) for epoch in record.curve for name in measured):
-        raise TypeError("the curve is made of numbers")
+    curve = [epoch[name] for epoch in record.curve for name in measured]
+    ranges = [bound for bounds in (record.ranges or {}).values() for bound in bounds]
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in [*curve, *ranges]):
+        raise TypeError("curve and ranges are made of finite numbers")
+    if record.test_accuracy is not None and not 0 <= record.test_accuracy <= 1:  # NaN neither
+        raise ValueError(f"test_accuracy is {record.test_accuracy}, not 0 to 1")
     if record.curve and not {"epochs", "validation"} <= (record.recipe or {}).keys():
         raise ValueError("a curve without the epochs and the validation images of a recipe")
     for form, rows in record.self_test.items():
-        if np.array(rows, np.float32).ndim != 2:  # of ragged rows, numpy makes a ValueError
-            raise ValueError(f"the self-test of {form} is no table")
+        table = np.array(rows, np.float32)  # of ragged rows, numpy makes a ValueError
+        if table.ndim != 2 or not np.isfinite(table).all():
+            raise ValueError(f"the self-test of {form} is no table of finite numbers")
 
 
 def check_name(name: object) -> None:
@@ -148,7 +154,8 @@ def load_record(weights: Path) -> Record:
     Raises:
         ModelError: one is missing, damaged, or does not belong to the other.
     """
-    record_path = weights.with_suffix(".json")
+    # A path without a name, "." or "/", has no suffix to be replaced.
+    record_path = weights.with_suffix(".json") if weights.name else weights
     for path in (weights, record_path):
         if not path.is_file():
             raise ModelError(f"{path}: no such file; a model is NAME.safetensors with NAME.json beside it")

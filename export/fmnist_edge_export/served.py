@@ -10,7 +10,6 @@ from fmnist_edge_export.formats import torchscript_file
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import ModelError
 from fmnist_edge_runtime.modelfile import bounded_bytes
-from fmnist_edge_runtime.selftest import replay
 from fmnist_edge_runtime.session import Floats, Images
 
 PYTORCH = "pytorch"  # the module itself, run eagerly: no exported form
@@ -53,8 +52,8 @@ def open_served(path: Path, threads: int) -> Served:
         content = bounded_bytes(path)
         contract = torchscript_file.read_contract(content, str(path))
         _check_size(path, contract.height, contract.width)
-        run = torchscript.load(content)
-        return Served(contract.name, contract.format, run, replay(contract, run).ok)
+        run, replayed = torchscript.load_and_replay(content, contract, str(path))
+        return Served(contract.name, contract.format, run, replayed.ok)
     return _eager(path)
 
 

@@ -71,7 +71,7 @@ def train(
     same number of threads gives the same weights.
 
     Raises:
-        ModelError: ``beginning`` is of another shape, or there is nothing to resume.
+        ModelError: ``beginning`` is of another shape, there is nothing to resume, or the loss is no number any more.
         ValueError: ``beginning`` is missing, or the recipe begins as nothing.
     """
     recipe = run.recipe
@@ -93,6 +93,8 @@ def train(
         lesson = prepare(epoch, images, labels, recipe, state, teachers)
         model.train()
         loss, train_accuracy = learn(epoch, lesson, recipe, state, on_batch)
+        if not math.isfinite(loss):
+            raise ModelError(f"{run.architecture}: the loss of epoch {epoch} is {loss}; train at a lower rate")
         network.eval()
         if not recipe.augmented:  # augmented images are another data set; plain ones are measured after the epoch
             train_accuracy = accuracy(network, data.learn)

@@ -13,9 +13,9 @@ from fmnist_edge_export.proof.bounds import FLOAT, INT8, judge_tolerances
 from fmnist_edge_export.proof.report import Check, Report, self_test_check
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.contract import Contract
-from fmnist_edge_runtime.errors import FmnistEdgeError, MissingExtraError, ModelError, first_line
+from fmnist_edge_runtime.errors import FmnistEdgeError, MissingExtraError, ModelError
 from fmnist_edge_runtime.modelfile import bounded_bytes
-from fmnist_edge_runtime.selftest import Replay, replay
+from fmnist_edge_runtime.selftest import Replay
 
 _TORCHSCRIPT = ".pt"
 _MODELS = (".onnx", _TORCHSCRIPT)
@@ -110,7 +110,4 @@ def _replay_torchscript(path: Path) -> tuple[Contract, Replay]:
     contract = torchscript_file.read_contract(content, str(path))
     with needs_export_extra(f"replaying {path.name}"):
         from fmnist_edge_export.formats import torchscript
-    try:
-        return contract, replay(contract, torchscript.load(content))
-    except RuntimeError as error:
-        raise ModelError(f"{path}: torch cannot run it ({first_line(error)}); export it again") from error
+    return contract, torchscript.load_and_replay(content, contract, str(path))[1]

@@ -6,14 +6,18 @@ from typing import Annotated
 
 import typer
 
-from fmnist_edge.cli.console import Quiet, Threads, one_line_errors, progress, show
+from fmnist_edge.cli.console import Quiet, Threads, named_path, one_line_errors, progress, show
 
 
 @one_line_errors
 def benchmark(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help="Model files or folders. [default: artifacts, or the bundled model]"),
+        typer.Argument(
+            parser=named_path,
+            metavar="[PATH]...",
+            help="Model files or folders. [default: artifacts, or the bundled model]",
+        ),
     ] = None,
     threads: Threads = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,

@@ -8,6 +8,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -17,8 +18,17 @@ from fmnist_edge_runtime.errors import FmnistEdgeError, MissingExtraError, Model
 
 FAILED, WRONG_CALL, INTERRUPTED = 1, 2, 130
 
+
+def named_path(given: str | Path) -> Path:
+    """Return the path that an option or argument names; an empty one would be the folder that one stands in."""
+    if given == "":
+        raise typer.BadParameter("the name is empty, as that of a shell variable that is not set")
+    return Path(given)
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no warnings; results and errors only.")]
 Threads = Annotated[int, typer.Option(min=1, max=MOST_THREADS, metavar="N", help="Threads inside one inference.")]
+Data = Annotated[Path | None, typer.Option(parser=named_path, metavar="DIR", help="Where Fashion-MNIST is.")]
 
 Command = TypeVar("Command", bound=Callable[..., None])
 

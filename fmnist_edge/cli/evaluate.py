@@ -6,13 +6,15 @@ from typing import Annotated
 
 import typer
 
-from fmnist_edge.cli.console import Quiet, Threads, one_line_errors, progress, show
+from fmnist_edge.cli.console import Data, Quiet, Threads, named_path, one_line_errors, progress, show
 
 
 @one_line_errors
 def evaluate(
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="An ONNX file. [default: edge, int8]")] = None,
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Where Fashion-MNIST is.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(parser=named_path, metavar="[FILE]", help="An ONNX file. [default: edge, int8]")
+    ] = None,
+    data: Data = None,
     threads: Threads = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
     quiet: Quiet = False,

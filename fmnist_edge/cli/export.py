@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fmnist_edge.cli.console import FAILED, Quiet, complain, one_line_errors, say, show_verdict
+from fmnist_edge.cli.console import FAILED, Data, Quiet, complain, named_path, one_line_errors, say, show_verdict
 
 ALL_FORMATS = "onnx,onnx-int8,torchscript"
 
@@ -16,11 +16,16 @@ def export(
         str | None, typer.Argument(metavar="[MODEL]", help="A model of the output folder. [default: edge]")
     ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Weights elsewhere: NAME.safetensors, with NAME.json beside it.")
+        Path | None,
+        typer.Option(
+            parser=named_path, metavar="FILE", help="Weights elsewhere: NAME.safetensors, with NAME.json beside it."
+        ),
     ] = None,
     formats: Annotated[str, typer.Option("--format", metavar="A,B", help="The forms to make.")] = ALL_FORMATS,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model's folder is made.")] = Path("artifacts"),
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Where Fashion-MNIST is.")] = None,
+    out: Annotated[
+        Path, typer.Option(parser=named_path, metavar="DIR", help="Where the model's folder is made.")
+    ] = Path("artifacts"),
+    data: Data = None,
     keep_failed: Annotated[bool, typer.Option("--keep-failed", help="Keep rejected files, in NAME.failed.")] = False,
     quiet: Quiet = False,
 ) -> None:

@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
-from fmnist_edge.cli.console import one_line_errors, show
+from fmnist_edge.cli.console import named_path, one_line_errors, show
 
 
 @one_line_errors
 def info(
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="An ONNX file. [default: edge, int8]")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(parser=named_path, metavar="[FILE]", help="An ONNX file. [default: edge, int8]")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The whole metadata, and the file's absolute path.")] = False,
 ) -> None:
     """Show what a model file says of itself. Nothing of it is run.

@@ -19,6 +19,7 @@ from fmnist_edge.cli.console import (
     Quiet,
     Threads,
     leaving_on_interrupt,
+    named_path,
     one_line_errors,
     progress,
     without_library_noise,
@@ -52,15 +53,17 @@ def predict(
     recursive: Annotated[bool, typer.Option("-r", help="Also look into the folders below a folder.")] = False,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON object a line, for programs.")] = False,
     model: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="An exported ONNX file. [default: edge, int8]")
+        Path | None,
+        typer.Option(parser=named_path, metavar="FILE", help="An exported ONNX file. [default: edge, int8]"),
     ] = None,
     threads: Threads = 1,
     read_as: Annotated[
         ReadingWay, typer.Option("--as", help="photo: cut the article out; fmnist: take the picture as it is.")
     ] = ReadingWay.AUTO,
     save_view: Annotated[
-        str | None,
+        Path | None,
         typer.Option(
+            parser=named_path,
             metavar="DIR",
             help="Draw into DIR, no folder of INPUT, what was cut out, seen and answered in each picture.",
         ),
@@ -84,11 +87,8 @@ def predict(
         raise typer.BadParameter("an INPUT is empty; name a picture, a folder or -")
     if inputs.count(STDIN) > 1:
         raise typer.BadParameter("- is given twice, and standard input can be read once")
-    if save_view == "":
-        raise typer.BadParameter("the folder's name is empty", param_hint="--save-view")
-    views = None if save_view is None else Path(save_view)
-    if views is not None:
-        _refuse_among(inputs, views, recursive)
+    if save_view:
+        _refuse_among(inputs, save_view, recursive)
     from fmnist_edge_runtime.classifier import Classifier
 
     failures = 0
@@ -97,7 +97,7 @@ def predict(
         asked = _Asked(read_as.value, top, jsonl)
         # A bar among lines of results helps nobody, so it needs results that go elsewhere.
         no_bar = quiet or len(names) == 1 or sys.stdout.isatty()
-        many = _explained(classifier, names, asked, views) if views else _answered(classifier, names, asked)
+        many = _explained(classifier, names, asked, save_view) if save_view else _answered(classifier, names, asked)
         # Closed whatever happens: no process that reads pictures is left behind.
         with progress(len(names), "predicting", quiet=no_bar) as advance, contextlib.closing(many):
             for said in many:

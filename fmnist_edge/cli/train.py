@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fmnist_edge.cli.console import INTERRUPTED, Quiet, complain, one_line_errors, progress, say, show
+from fmnist_edge.cli.console import INTERRUPTED, Data, Quiet, complain, named_path, one_line_errors, progress, say, show
 
 
 @one_line_errors
@@ -27,11 +27,18 @@ def train(
         int | None,
         typer.Option(min=0, max=2**32 - 1, metavar="N", help="The same seed repeats a run. [default: the recipe's]"),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model's folder is made.")] = Path("runs"),
+    out: Annotated[
+        Path, typer.Option(parser=named_path, metavar="DIR", help="Where the model's folder is made.")
+    ] = Path("runs"),
     teachers: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where the models are from which MODEL learns, or as which it begins.")
+        Path,
+        typer.Option(
+            parser=named_path,
+            metavar="DIR",
+            help="Where the models are from which MODEL learns, or as which it begins.",
+        ),
     ] = Path("artifacts"),
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Where Fashion-MNIST is.")] = None,
+    data: Data = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last complete epoch.")] = False,
     show_recipe: Annotated[bool, typer.Option("--recipe", help="Show the recipe, train nothing.")] = False,
     quiet: Quiet = False,
@@ -46,7 +53,6 @@ def train(
     fmnist-edge train cnn --out /tmp/try && fmnist-edge export --checkpoint /tmp/try/cnn/cnn.safetensors --out /tmp/out
     """
     from fmnist_edge_export.extras import needs_export_extra
-    from fmnist_edge_runtime.errors import ModelError
 
     with needs_export_extra("fmnist-edge train"):
         from fmnist_edge_export.data import load
@@ -69,10 +75,7 @@ def train(
         return
     folder = out / model
     checkpoint, finished = folder / "checkpoint.safetensors", folder / f"{model}.safetensors"
-    if finished.with_suffix(".json").exists():
-        raise ModelError(f"{finished}: a finished run; remove it, or name another --out")
-    if checkpoint.exists() and not resume:
-        raise ModelError(f"{checkpoint}: an unfinished run; go on with --resume, remove it, or name another --out")
+    _refuse_to_replace(finished, checkpoint, resume)
     origins = find_origins(model, recipe, teachers)
     test = load("test", data)
     parts = split(load("train", data), test, recipe)
@@ -89,6 +92,7 @@ def train(
     bars = _EpochBars(recipe.epochs, quiet=quiet)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone_in(folder):
+        _refuse_to_replace(finished, checkpoint, resume)  # again: another run may have come first
         try:
             with bars:
                 module, curve = train_network(
@@ -109,6 +113,16 @@ def train(
         save_model(folder, module, record)
         checkpoint.unlink()
     show(f"{finished}: {record.test_accuracy:.2%} of the test images right")
+
+
+def _refuse_to_replace(finished: Path, checkpoint: Path, resume: bool) -> None:
+    """Refuse to train over a run that is finished, or over one that is not unless it is to be resumed."""
+    from fmnist_edge_runtime.errors import ModelError
+
+    if finished.with_suffix(".json").exists():
+        raise ModelError(f"{finished}: a finished run; remove it, or name another --out")
+    if checkpoint.exists() and not resume:
+        raise ModelError(f"{checkpoint}: an unfinished run; go on with --resume, remove it, or name another --out")
 
 
 @contextlib.contextmanager

@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
-from fmnist_edge.cli.console import FAILED, WRONG_CALL, Quiet, complain, one_line_errors, show_verdict
+from fmnist_edge.cli.console import FAILED, WRONG_CALL, Quiet, complain, named_path, one_line_errors, show_verdict
 
 
 @one_line_errors
 def verify(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Model files, or folders made by export.")],
+    paths: Annotated[
+        list[Path], typer.Argument(parser=named_path, metavar="PATH...", help="Model files, or folders made by export.")
+    ],
     quiet: Quiet = False,
 ) -> None:
     """Check that model files are whole and answer here as they did where they were made.

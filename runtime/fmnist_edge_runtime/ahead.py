@@ -1,7 +1,7 @@
 """A function over a stream on several threads: results in order, few items in flight."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers
     """Yield ``function(item)`` for each item, in order, at most ``workers + 1`` items ahead of what was asked for.
 
     Items are taken in the caller's thread. With one worker all is done there, and nothing ahead. When the caller stops
-    early, what has begun is finished first.
+    early, what has begun is finished first. Where ``items`` fails, the results of all before come first.
     """
     if workers == 1:
         yield from map(function, items)
@@ -23,10 +23,20 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers
     from concurrent.futures import ThreadPoolExecutor  # a single picture needs no threads, and pays for no import
 
     waiting: deque[Future[Result]] = deque()
+    failures: list[Exception] = []
     with ThreadPoolExecutor(workers, thread_name_prefix="fmnist-edge") as pool:
-        for item in items:
+        for item in _until_failure(items, failures):
             waiting.append(pool.submit(function, item))
             if len(waiting) > workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    if failures:
+        raise failures[0]
+
+
+def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator[Item]:
+    try:
+        yield from items
+    except Exception as error:  # the iterator's own
+        failures.append(error)

@@ -53,5 +53,5 @@ def printable(text: str) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return the first line that says something: after a heading, the second; of an error without words, its type."""
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[1].strip() if len(lines) > 1 and lines[0].endswith(":") else lines[0]
+    lines = [line for line in map(str.strip, str(error).splitlines()) if line] or [type(error).__name__]
+    return lines[1] if len(lines) > 1 and lines[0].endswith(":") else lines[0]

@@ -36,8 +36,8 @@ def is_dark(cells: npt.NDArray[np.uint8]) -> bool:
 
 def to_grey(image: Image.Image) -> Image.Image:
     """Return luma of ITU-R 601-2, mode L; 16-bit greys are divided by 257, transparency is laid over black."""
-    if image.mode == "L" and "transparency" not in image.info:
-        return image.copy() if image.readonly else image
+    if image.mode == "L":
+        return image
     if image.mode == "I" or image.mode.startswith("I;16"):
         deep = np.asarray(image).astype(np.int64).clip(0, 65535)
         return Image.fromarray(((deep + 128) // 257).astype(np.uint8))

@@ -61,7 +61,7 @@ def read_picture(source: PictureSource, height: int, width: int, read_as: ReadAs
 
 def read_image(image: Image.Image, height: int, width: int, read_as: ReadAs) -> Reading:
     """Read a picture that was opened by ``open_picture``; else as :func:`read_picture`."""
-    if image.mode == "L" and image.size == (width, height) and not image.has_transparency_data:
+    if image.mode == "L" and image.size == (width, height):
         cells = np.frombuffer(image.tobytes(), np.uint8).reshape(height, width)  # half the time of np.array
         reading = _read_cells(cells, read_as)
         if reading is not None:

@@ -122,6 +122,51 @@ def test_a_model_without_a_name_is_not_edge(invoke, tmp_path):
     assert f"{tmp_path / '.safetensors'}: no such file" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("verify", ""), ("benchmark", ""), ("evaluate", ""), ("info", ""), ("predict", "it.png", "--model", ""),
+        ("export", "--checkpoint", ""), ("export", "--out", ""), ("train", "cnn", "--teachers", ""),
+        ("evaluate", "--data", ""),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_an_empty_name_is_not_taken_for_the_folder_one_is_in(invoke, call):
+    done = invoke(*call)
+    assert done.exit_code == 2
+    assert "the name is empty, as that of a shell variable that is not set" in done.stderr
+
+
+@pytest.mark.parametrize("given", [".", "/"])
+def test_a_folder_is_no_checkpoint(invoke, given):
+    done = invoke("export", "--checkpoint", given)
+    assert done.exit_code == 2
+    assert done.stderr == f"fmnist-edge: {given}: no such file; a model is NAME.safetensors with NAME.json beside it\n"
+
+
+def test_a_torchscript_file_that_torch_cannot_run_is_told_on_one_line(invoke, root, tmp_path):
+    content = (root / "artifacts/edge/edge.torchscript.pt").read_bytes()
+    metadata, graph = torchscript_file.read_contract(content, "it").raw, unsealed(content)
+    members = {
+        name: member.replace(b"torch.relu(", b"torch.rule(") if name.endswith(".py") else member
+        for name, member in torchscript_file._members(graph).items()
+    }
+    file = tmp_path / "newer.pt"
+    file.write_bytes(torchscript_file.seal(torchscript_file.archive_of(members), metadata))
+    words = f"{file}: torch cannot run it (Unknown builtin op: aten::rule.); export it again"
+    verified, measured = invoke("verify", file), invoke("benchmark", file)
+    assert (verified.exit_code, measured.exit_code) == (1, 2)
+    assert words in verified.stdout
+    assert measured.stderr == f"fmnist-edge: {words}\n"
+
+
+def unsealed(content):
+    """A TorchScript archive without its contract."""
+    members = torchscript_file._members(content)
+    del members[torchscript_file._ENTRY]
+    return torchscript_file.archive_of(members)
+
+
 def test_verify_replays_a_single_torchscript_file(invoke, artifacts):
     done = invoke("verify", artifacts / "edge" / "edge.torchscript.pt")
     assert done.exit_code == 0
@@ -222,10 +267,7 @@ def test_verify_takes_no_file_at_its_word(invoke, root, tmp_path, form):
     content = (root / "artifacts/edge" / form).read_bytes()
     if form.endswith(".pt"):
         metadata = torchscript_file.read_contract(content, form).raw
-        members = torchscript_file._members(content)
-        del members[torchscript_file._ENTRY]
-        graph = torchscript_file.archive_of(members)
-        seal = torchscript_file.seal
+        graph, seal = unsealed(content), torchscript_file.seal
     else:
         metadata = modelfile.read(content).contract.raw
         model = onnx.load_model_from_string(content)

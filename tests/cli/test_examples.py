@@ -120,7 +120,7 @@ def scored(root, pictures, answers, environment):
 def test_bulk_scoring_runs_on_one_machine(root, tmp_path, ray_environment):
     shutil.copytree(root / "examples/pictures", tmp_path / "pictures")
     (tmp_path / "pictures/notes.png").write_text("no picture")
-    answers = scored(root, tmp_path / "pictures", tmp_path / "answers", ray_environment | {"RAY_ADDRESS": "local"})
+    answers = scored(root, tmp_path / "pictures", tmp_path / "answers", ray_environment)
     assert len(answers) == 11
     assert all(as_named(answer) for answer in answers if not answer["error"])
     (bad,) = [answer for answer in answers if answer["error"]]

@@ -70,7 +70,7 @@ def test_what_a_link_in_the_folder_of_views_leads_to_stays(run, root, tmp_path, 
 def test_views_need_a_folder_with_a_name(run, root, tmp_path):
     done = run("predict", root / PICTURES / "bag.png", "--save-view", "", cwd=tmp_path)
     assert done.returncode == 2
-    assert "the folder's name is empty" in done.stderr.decode()
+    assert "the name is empty" in done.stderr.decode()
     assert list(tmp_path.iterdir()) == []
 
 

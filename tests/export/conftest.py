@@ -1,9 +1,11 @@
 import pytest
 
+from fmnist_edge_export.data import Dataset
 from fmnist_edge_export.proof.gate import ask_reference
 from fmnist_edge_export.proof.probes import make_probes
 from fmnist_edge_export.record import load_model
 from fmnist_edge_export.source import Source
+from fmnist_edge_export.train import Split
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +34,11 @@ def truths(sources, probes):
 def target(artifacts):
     """A copy of the committed edge, to be replaced."""
     return artifacts / "edge"
+
+
+@pytest.fixture
+def parts(sample):
+    """Few images to train on, and fewer to watch."""
+    return Split(
+        Dataset(sample.images[:150], sample.labels[:150]), Dataset(sample.images[150:200], sample.labels[150:200])
+    )

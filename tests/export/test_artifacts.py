@@ -1,16 +1,20 @@
 """What is committed is what the project claims of it."""
 
 import json
+from dataclasses import replace
 
 import pytest
+from torch import nn
 
 from fmnist_edge_export import manifest
+from fmnist_edge_export.api import export_model
 from fmnist_edge_export.models import build
 from fmnist_edge_export.origins import find_origins
 from fmnist_edge_export.recipes import RECIPES, Recipe
 from fmnist_edge_export.record import load_model
 from fmnist_edge_export.verify import verify
 from fmnist_edge_runtime.classifier import Classifier
+from fmnist_edge_runtime.errors import ModelError
 
 STUDENTS = ["edge", "edge_first", "edge_second", "edge_large", "edge_large_first"]
 TRAINED = [*STUDENTS, "teacher_9", "teacher_11", "teacher_15"]
@@ -45,6 +49,15 @@ def test_a_record_names_the_committed_weights_that_a_model_began_as(root, name):
     origin = RECIPES[name].begins_as
     weights = root / "artifacts" / origin / f"{origin}.safetensors"
     assert record(root, name)["teachers"][origin] == load_model(weights)[1].weights_sha256
+
+
+def test_a_teacher_of_other_labels_teaches_nothing(tmp_path):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 4))
+    export_model(net, labels="abcd", out=tmp_path / "stranger", formats=["onnx"])
+    (tmp_path / "stranger" / "stranger.onnx").rename(tmp_path / "stranger" / "stranger.int8.onnx")
+    recipe = replace(RECIPES["edge_first"], teachers=("stranger",))
+    with pytest.raises(ModelError, match=r"stranger\.int8\.onnx: its labels or picture size are not Fashion-MNIST's"):
+        find_origins("edge_first", recipe, tmp_path)
 
 
 def test_a_model_may_begin_as_one_of_its_own_teachers(root):

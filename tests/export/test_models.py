@@ -21,12 +21,13 @@ def test_the_classroom_net_is_the_notebooks():
     assert parameters("cnn_bn") == parameters("cnn") + 2 * (10 + 20 + 500)
 
 
-def test_batch_norm_stands_before_each_of_the_first_three_relus():
+@pytest.mark.parametrize("norm", ["conv1_bn", "conv2_bn", "fc1_bn"])
+def test_batch_norm_stands_before_each_of_the_first_three_relus(norm):
     plain, normed = build("cnn"), build("cnn_bn")
     assert sum(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in plain.modules()) == 0
     normed.eval()
     with torch.no_grad():
-        normed.conv1_bn.bias.fill_(-1e9)  # before the relu, it silences conv1 altogether
+        getattr(normed, norm).bias.fill_(-1e9)  # before the relu, it silences all that comes before
     blank, noise = torch.zeros(1, 1, 28, 28), torch.rand(1, 1, 28, 28)
     torch.testing.assert_close(normed(blank), normed(noise))
 

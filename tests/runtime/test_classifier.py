@@ -284,13 +284,15 @@ def test_a_bad_picture_raises_in_its_turn_or_stands_in_its_place(classifier, sam
         classifier.predict_many(images, errors="ignore")
 
 
-def test_what_an_iterable_gave_before_it_failed_is_answered(classifier, sample):
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("count", [20, 100])
+def test_what_an_iterable_gave_before_it_failed_is_answered(classifier, sample, workers, count):
     def camera():
-        yield from sample.images[:20]
+        yield from sample.images[:count]
         raise KeyError("unplugged")
 
-    answers = classifier.predict_many(camera(), workers=1)
-    assert [next(answers).index for _ in range(20)] == [classifier.predict(x).index for x in sample.images[:20]]
+    answers = classifier.predict_many(camera(), workers=workers)
+    assert [next(answers).index for _ in range(count)] == [classifier.predict(x).index for x in sample.images[:count]]
     with pytest.raises(KeyError, match="unplugged"):
         next(answers)
 

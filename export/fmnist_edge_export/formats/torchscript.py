@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from fmnist_edge_export.formats.torchscript_file import archive_of
+from fmnist_edge_runtime.contract import Contract
+from fmnist_edge_runtime.errors import ModelError, first_line
+from fmnist_edge_runtime.selftest import Replay, replay
 from fmnist_edge_runtime.session import Floats, Images
 
 # Source paths and lines, and an identifier that torch derives from them.
@@ -51,6 +54,21 @@ def load(content: bytes) -> Callable[[Images], tuple[Floats, Floats]]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=Warning)
         return run_by(torch.jit.load(io.BytesIO(content), map_location="cpu"))
+
+
+def load_and_replay(
+    content: bytes, contract: Contract, source: str
+) -> tuple[Callable[[Images], tuple[Floats, Floats]], Replay]:
+    """Return what :func:`load` does, and what the file's self-test gives here.
+
+    Raises:
+        ModelError: torch cannot run the file, which came from ``source``.
+    """
+    try:
+        run = load(content)
+        return run, replay(contract, run)
+    except RuntimeError as error:
+        raise ModelError(f"{source}: torch cannot run it ({first_line(error)}); export it again") from error
 
 
 def run_by(module: nn.Module) -> Callable[[Images], tuple[Floats, Floats]]:
