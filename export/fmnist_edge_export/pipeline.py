@@ -8,12 +8,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import torch
+from safetensors.torch import load
 
 from fmnist_edge_export import manifest
 from fmnist_edge_export.card import PICTURES, Answers, is_card, write_card
 from fmnist_edge_export.cpu import this_cpu
 from fmnist_edge_export.data import Images
-from fmnist_edge_export.files import sha256_of, write_atomically
+from fmnist_edge_export.files import sha256_of, sha256_of_bytes, write_atomically
 from fmnist_edge_export.folder import locked, recover, refuse_unless_replaceable, staging, swap
 from fmnist_edge_export.formats.registry import FORMATS, ONNX_INT8, Format
 from fmnist_edge_export.proof.bounds import REFERENCE_TOLERANCE
@@ -64,9 +66,10 @@ def export(
     _refuse_strangers(source.record.name, target)
     rejected = target.with_name(f"{target.name}.failed") if keep_failed else None
     if rejected and os.path.lexists(rejected) and not _was_rejected(rejected, source.record.name):
-        raise ModelError(f"{rejected}: holds nothing that an export has rejected; move it elsewhere")
+        raise ModelError(f"{rejected}: holds what no export has rejected; move it elsewhere")
     on_step("asking the float model")
     truth = ask_reference(source, probes)
+    _refuse_other_weights(source)
     with staging(target) as new:
         checks: list[Check] = []
         entries = {}
@@ -103,6 +106,14 @@ def export(
     return report
 
 
+def _refuse_other_weights(source: Source) -> None:
+    """Raise ModelError unless the weights to be written are the module's own."""
+    written, state = load(source.weights), source.module.state_dict()
+    same = written.keys() == state.keys() and all(torch.equal(written[name], value) for name, value in state.items())
+    if not same or sha256_of_bytes(source.weights) != source.record.weights_sha256:
+        raise ModelError(f"{source.record.name}: the weights to be written are not those of the module")
+
+
 def sealed(form: Format, source: Source, probes: Probes, truth: Truth) -> tuple[bytes, dict[str, Logits]]:
     """Build a file and seal it with the logits that it gives itself; return it and those logits, for the record.
 
@@ -120,7 +131,7 @@ def sealed(form: Format, source: Source, probes: Probes, truth: Truth) -> tuple[
     reference = _kept_or_new(kept.get("reference"), truth.self_test, REFERENCE_TOLERANCE)
     provisional = _seal(form, graph, source, probes, reference, reference)
     answered = _answers(form, provisional, probes.self_test)
-    if answered is None:
+    if answered is None or answered.shape != truth.self_test.shape:
         answered = truth.self_test
     own = _kept_or_new(kept.get(form.name), answered, form.bounds.self_test(reference, answered)[1])
     logits = {"reference": as_lists(reference), form.name: as_lists(own)}
@@ -220,9 +231,12 @@ def _refuse_strangers(name: str, target: Path) -> None:
 
 
 def _was_rejected(folder: Path, name: str) -> bool:
-    """Tell whether an export has left a folder as rejected: those have a record, but no manifest."""
-    found = _is_record(folder / f"{name}.json") and not (folder / manifest.NAME).exists()
-    return found and not folder.is_symlink()  # which would stay, and be in the way
+    """Tell whether an export has left a folder as rejected: weights, record and forms are there, and nothing else."""
+    if folder.is_symlink() or not _is_record(folder / f"{name}.json"):  # a link would stay, and be in the way
+        return False
+    rejected = {f"{name}.safetensors", f"{name}.json", *(form.file_name(name) for form in FORMATS.values())}
+    found = {path.name for path in folder.iterdir()}
+    return found <= rejected and len(found) > len(rejected) - len(FORMATS)
 
 
 def _is_record(path: Path) -> bool:

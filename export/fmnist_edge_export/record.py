@@ -122,7 +122,7 @@ def check_name(name: object) -> None:
         not isinstance(name, str)
         or name.lower() in taken  # which some file systems do not tell apart
         or len(name.encode(errors="replace")) > _LONGEST_NAME
-        or not re.fullmatch(r'[^\x00-\x1f/\\<>:"|?*]+', name)
+        or not re.fullmatch(r'[^\x00-\x1f/\\<>:"|?*\ud800-\udfff]+', name)  # lone surrogates are no text
     ):
         raise ModelError(f"{name!r} cannot be the name of a model's files; choose another")
 
@@ -131,14 +131,17 @@ def weights_of(module: nn.Module) -> bytes:
     """Return a module's weights as safetensors.
 
     Raises:
-        ModelError: its state holds what is no tensor, as that of a quantised module does.
+        ModelError: its state holds what is no tensor, as that of a quantised module does, or one without plain values.
     """
     state = module.state_dict()
     for name, value in state.items():
         if not isinstance(value, Tensor):
             words = f"keeps a {type(value).__name__} in its state ({name}), where weights are tensors"
             raise ModelError(f"{type(module).__name__}: {words}; export the float network that it was made of")
-    return save({name: value.detach().clone().contiguous() for name, value in state.items()})
+    try:
+        return save({name: value.detach().clone().contiguous() for name, value in state.items()})
+    except Exception as error:  # of lazy, sparse, complex or meta tensors, each raises something else
+        raise ModelError(f"{type(module).__name__}: its weights cannot be saved ({first_line(error)})") from error
 
 
 def save_model(folder: Path, module: nn.Module, record: Record) -> None:

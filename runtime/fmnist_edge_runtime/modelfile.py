@@ -96,9 +96,9 @@ def _open(content: bytes) -> Contract:
 
 
 def _pair(view: memoryview, start: int, end: int) -> tuple[bytes, bytes]:
-    parts = {_KEY: b"", _VALUE: b""}
+    parts = dict[int, bytes]()
     for field in fields(view, start, end):
-        if field.number not in parts or field.kind != BYTES:
+        if field.number not in (_KEY, _VALUE) or field.number in parts or field.kind != BYTES:
             raise WireError("a metadata entry with other fields")
         parts[field.number] = bytes(view[field.value_start : field.value_end])
-    return parts[_KEY], parts[_VALUE]
+    return parts.get(_KEY, b""), parts.get(_VALUE, b"")

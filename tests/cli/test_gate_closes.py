@@ -67,12 +67,15 @@ def test_keep_failed_keeps_the_rejected_files_elsewhere(export, artifacts):
     assert digest(artifacts / "edge") == before
     assert (artifacts / "edge.failed" / "edge.onnx").is_file()
     assert export("swapped labels", "onnx", "--keep-failed").returncode == 1, "those that it kept are replaced"
+    (artifacts / "edge.failed" / "notes.txt").write_text("mine")
+    assert export("swapped labels", "onnx", "--keep-failed").returncode == 2
+    assert (artifacts / "edge.failed" / "notes.txt").read_text() == "mine"
 
 
 def test_keep_failed_replaces_no_proven_model(export, artifacts):
     before = digest(shutil.copytree(artifacts / "edge", artifacts / "edge.failed"))
     done = export("none", "onnx", "--keep-failed")
-    assert "edge.failed: holds nothing that an export has rejected" in done.stderr.decode()
+    assert "edge.failed: holds what no export has rejected" in done.stderr.decode()
     assert digest(artifacts / "edge.failed") == before
 
 
@@ -84,6 +87,6 @@ def test_keep_failed_replaces_nothing_of_somebody_else(export, artifacts, kind):
     notes.write_text("mine")
     done = export("none", "onnx", "--keep-failed")
     assert done.returncode == 2
-    words = "holds nothing that an export has rejected; move it elsewhere"
+    words = "holds what no export has rejected; move it elsewhere"
     assert done.stderr.decode().splitlines()[-1] == f"fmnist-edge: {kept}: {words}"
     assert notes.read_text() == "mine"

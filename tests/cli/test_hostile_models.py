@@ -135,3 +135,27 @@ def test_a_self_test_that_fails_here_is_reported_by_every_command_that_runs_the_
     done = run("benchmark", path, "--quiet")
     assert "self-test fails here" in done.stdout.decode()
     assert "no form's self-test holds on this CPU" in done.stdout.decode()
+
+
+def test_a_model_of_other_labels_is_not_measured_on_fashion_mnist(run, graph, metadata, tmp_path):
+    (tmp_path / "other.onnx").write_bytes(modelfile.seal(graph, metadata | {"labels": metadata["labels"][::-1]}))
+    done = run("evaluate", tmp_path / "other.onnx")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode().endswith("are not Fashion-MNIST's; it cannot be measured on it\n")
+
+
+def test_a_warning_about_the_model_comes_once_for_a_whole_folder(run, root, graph, metadata, tmp_path):
+    metadata["self_test"]["file_logits"][0][0] += 1
+    (tmp_path / "it.onnx").write_bytes(modelfile.seal(graph, metadata))
+    done = run("predict", *[root / "examples/pictures/bag.png"] * 100, "--model", tmp_path / "it.onnx")
+    assert (done.returncode, done.stdout.count(b": Bag")) == (0, 100)
+    (line,) = done.stderr.decode().splitlines()
+    assert "on this CPU its self-test fails" in line
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_path_that_is_not_there_decides_the_exit_code_wherever_it_stands(run, bundled, tmp_path, order):
+    (tmp_path / "bad.onnx").write_bytes(damaged(bundled, 5000))
+    done = run("verify", "--quiet", *[tmp_path / "missing", tmp_path / "bad.onnx"][::order])
+    assert done.returncode == 2
+    assert "FAILED" in done.stdout.decode()

@@ -148,3 +148,14 @@ def test_predict_says_what_python_says(run, root):
         for record in records(run("predict", "--jsonl", root / PICTURES)):
             answer = classifier.predict(record["path"])
             assert (record["label"], record["confidence"]) == (answer.label, round(answer.confidence, 6))
+
+
+def test_three_labels_are_given_unless_told_otherwise(run, root):
+    assert run("predict", root / PICTURES / "bag.png").stdout.count(b"%") == 3
+
+
+def test_standard_input_is_read_among_many_pictures(run, root):
+    many = [root / PICTURES / "bag.png"] * 100
+    done = run("predict", *many, "-", "--jsonl", stdin=(root / PICTURES / "sandal.png").read_bytes())
+    assert done.returncode == 0
+    assert [record["label"] for record in records(done)] == ["Bag"] * 100 + ["Sandal"]

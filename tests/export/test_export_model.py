@@ -274,3 +274,26 @@ def test_the_folder_that_one_is_in_gives_the_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "it")
     export_model(Small(), labels="abcd", out=".", formats=["onnx"])
     assert (tmp_path / "it" / "it.onnx").is_file()
+
+
+class Attentive(nn.Module):
+    """Attention, which torch computes otherwise where it is watched, and rounds otherwise so."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention, self.last = nn.MultiheadAttention(28, 4, batch_first=True), nn.Linear(28, 4)
+
+    def forward(self, x):
+        rows = x[:, 0]
+        return self.last(self.attention(rows, rows, rows, need_weights=False)[0].mean(dim=1))
+
+
+def test_a_net_with_attention_is_no_misuse_of_log_softmax(tmp_path):
+    assert export_model(Attentive(), labels="abcd", out=tmp_path / "it", formats=["onnx"]).ok
+
+
+def test_exporting_draws_no_random_numbers(tmp_path):
+    net = Small()
+    before = torch.random.get_rng_state()
+    export_model(net, labels="abcd", out=tmp_path / "it", formats=["onnx"])
+    assert torch.equal(torch.random.get_rng_state(), before)

@@ -6,11 +6,11 @@ import torch
 from nets import Small
 from torch import nn
 
-from fmnist_edge_export import api
+from fmnist_edge_export import api, record
 from fmnist_edge_export.api import export_model
 from fmnist_edge_runtime import contract
 from fmnist_edge_runtime.contract import self_test_json
-from fmnist_edge_runtime.errors import ImageError, ModelError, ParityError
+from fmnist_edge_runtime.errors import ImageError, ModelError
 
 
 class Pair(Small):
@@ -37,7 +37,7 @@ def test_asked_for_in_int8_it_is_refused(tmp_path, sample):
 
 class Branching(Small):
     def forward(self, x):
-        return torch.cond(x.sum() > 0, lambda y: y * 2, lambda y: y * 3, (super().forward(x),))
+        return torch.cond(x.sum() > -1, lambda y: y * 2, lambda y: y * 3, (super().forward(x),))
 
 
 class MiddleLogSoftmax(Small):
@@ -64,6 +64,8 @@ class Annotated(Small):
     ("module", "changes", "words"),
     [
         (Picky(), {}, r"cannot take float \[250, 1, 28, 28\].* \(other pictures are wanted\)"),
+        (nn.Sequential(nn.Flatten(), nn.LazyLinear(4)), {}, "Sequential: its weights cannot be saved"),
+        (Small(), {"out": "sur\udcff"}, "cannot be the name of a model's files"),
         (Annotated(), {}, r"Annotated: keeps a dict in its state \(_extra_state\)"),
         (Small(), {"labels": {"a", "b", "c", "d"}}, "labels of set: a list in the order of the scores"),
         (Small(), {"labels": ["a", "b", "c", "\udc80"]}, "it: cannot be recorded"),
@@ -132,7 +134,31 @@ class OfTheBatch(nn.Module):
         return (x - x.mean(dim=0, keepdim=True)).flatten(1)[:, :4] + x.flatten(1)[:, 400:404]
 
 
-def test_a_module_that_looks_at_its_batch_is_refused(tmp_path):
-    with pytest.raises(ParityError, match="batches"):
-        export_model(OfTheBatch(), labels="abcd", out=tmp_path / "it", formats=["onnx"])
+class OfTheNumber(Small):
+    """Says the opposite of a picture alone, which a traced file knows nothing of."""
+
+    def forward(self, x):
+        scores = super().forward(x)
+        return -scores if len(x) == 1 else scores
+
+
+@pytest.mark.parametrize("module", [OfTheBatch(), OfTheNumber()], ids=["company", "number"])
+def test_a_module_that_looks_at_its_batch_is_refused(tmp_path, module):
+    with pytest.raises(ModelError, match="the module's scores of a picture depend on the others of its batch"):
+        export_model(module, labels="abcd", out=tmp_path / "it")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_are_not_the_modules_are_never_written(tmp_path, monkeypatch):
+    other = Small()
+    with torch.no_grad():
+        next(other.parameters()).add_(1)
+    monkeypatch.setattr(api, "weights_of", lambda module: record.weights_of(other))
+    with pytest.raises(ModelError, match="the weights to be written are not those of the module"):
+        export_model(Small(), labels="abcd", out=tmp_path / "it", formats=["onnx"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_module_that_torch_cannot_trace_is_told_which_form_to_leave_out(tmp_path):
+    with pytest.raises(ModelError, match=r"torch\.jit cannot trace the module .*; leave torchscript out"):
+        export_model(Branching(), labels="abcd", out=tmp_path / "it", formats=["torchscript"])

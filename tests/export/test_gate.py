@@ -9,6 +9,7 @@ import pytest
 from fmnist_edge_export.calibration import softmax
 from fmnist_edge_export.formats import torchscript_file
 from fmnist_edge_export.formats.registry import FORMATS
+from fmnist_edge_export.pipeline import sealed
 from fmnist_edge_export.proof.bounds import FLOAT, INT8
 from fmnist_edge_export.proof.gate import prove
 from fmnist_edge_export.proof.measure import Accuracy, Flip, Measurement, Truth, measure
@@ -219,6 +220,18 @@ def test_an_activation_in_int8_is_seen(root, sources):
     del node.input[2:]
     node.input.append("signed")
     assert f"{value}: an activation in int8, not in uint8" in quantisation_problems(model.SerializeToString(), ranges)
+
+
+def test_scores_in_another_type_are_no_answer(sources, probes, truths):
+    form, source, truth = FORMATS["torchscript"], sources["edge"], truths["edge"]
+    content, _ = sealed(form, source, probes, truth)
+
+    def opened(content):
+        contract, run = form.open(content)
+        return contract, lambda images: tuple(scores.astype(np.float64) for scores in run(images))
+
+    proof = prove(replace(form, open=opened), content, source, probes, truth)
+    assert proof.checks[-1] == Check("torchscript", "runs", False, "it returns float64, not float32")
 
 
 def newer_ir(model):

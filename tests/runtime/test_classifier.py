@@ -1,6 +1,7 @@
 """One class to embed."""
 
 import io
+import itertools
 import pickle
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fmnist_edge_runtime import session
 from fmnist_edge_runtime.bundled import bundled_model
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import ImageError, ModelError
@@ -344,3 +346,36 @@ def test_a_file_that_was_opened_is_read_from_where_it_stands(classifier, sample)
     Image.fromarray(sample.images[0]).save(buffer, "PNG")
     buffer.seek(0)
     assert classifier.predict(buffer).label == "Ankle boot"
+
+
+def test_no_more_than_256_images_are_in_one_call(classifier, sample, monkeypatch):
+    sizes, run = [], session.run
+    monkeypatch.setattr(session, "run", lambda current, images: sizes.append(len(images)) or run(current, images))
+    classifier.scores(sample.images[:600])
+    assert sizes == [256, 256, 88]
+
+
+def test_unless_told_otherwise_there_are_as_many_threads_as_cores_allowed(classifier, sample, monkeypatch):
+    monkeypatch.setattr("fmnist_edge_runtime.classifier.allowed_cores", lambda: 3)
+    taken = []
+    answers = classifier.predict_many(taken.append(1) or image for image in itertools.repeat(sample.images[0]))
+    next(answers)
+    assert len(taken) == (3 + 1) * 16
+    answers.close()
+
+
+LARGE = {
+    "file": lambda: io.BytesIO(b"P5 3000 3000 255\n" + bytes(9_000_000)),
+    "bytes": lambda: b"P5 3000 3000 255\n" + bytes(9_000_000),
+    "array": lambda: np.zeros((3000, 3000), np.uint8),
+    "PIL": lambda: Image.new("RGB", (1500, 1500)),
+}
+
+
+@pytest.mark.parametrize("make", LARGE.values(), ids=LARGE)
+def test_of_large_pictures_two_wait(classifier, make):
+    taken = []
+    answers = classifier.predict_many((taken.append(1) or make() for _ in range(40)), workers=1, read_as="fmnist")
+    next(answers)
+    assert len(taken) == 2
+    answers.close()

@@ -239,3 +239,49 @@ def test_pillows_warnings_stay_off_the_terminal_unless_the_application_wants_the
     assert "more than 50,000,000 pixels" in done.stdout
     assert ("DecompressionBombWarning" in done.stderr) == told
     assert told or done.stderr == ""
+
+
+def claimed_jpeg(side, start, **options):
+    """A JPEG whose header claims to be larger than it is."""
+    content = BOMBS["saved"]("JPEG", "RGB", 60, **options)
+    at = content.index(start) + 5
+    return content[:at] + struct.pack(">HH", side, side) + content[at + 4 :]
+
+
+def one_colour_first():
+    content = claimed_jpeg(7_000, b"\xff\xc0")
+    at = content.index(b"\xff\xda")
+    return content[: at + 2] + b"\0\x08\1\1\0\0\x3f\0" + content[at + 14 :]
+
+
+def tiff_of_ycbcr():
+    rgb, ycbcr = (struct.pack("<HHII", 262, 4, 1, kind) for kind in (2, 6))
+    whole = BOMBS["tiff"](4_000, 4_000, rows=4_000, bits=(8,) * 3, compression=7, content=b"\0")
+    return whole.replace(rgb, ycbcr)
+
+
+COSTLY = {
+    "TIFF, 19 Mpx to be turned": lambda: BOMBS["tiff"](
+        4_400, 4_400, rows=10, turn=6, bits=(8,) * 4, strips=440, compression=8, content=b"\0"
+    ),
+    "TIFF, 16 Mpx of YCbCr in one strip": tiff_of_ycbcr,
+    "JPEG, 49 Mpx, its colours one after another": one_colour_first,
+    "JPEG, 25 Mpx of 4:4:4 in scans": lambda: claimed_jpeg(5_000, b"\xff\xc2", progressive=True, subsampling=0),
+}
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_what_decoding_takes_beside_the_picture_counts(name):
+    with pytest.raises(ImageError, match="MiB to decode, more than 132 MiB; make it smaller"):
+        read(COSTLY[name]())
+
+
+def test_runs_of_nothing_count_by_their_bytes():
+    content = BOMBS["bmp_in_runs"](60)
+    with pytest.raises(ImageError, match="60 x 60 in this format takes too long to decode"):
+        read(content[:-2] + b"\0\2\0\0" * 3_000_000 + content[-2:])
+
+
+def test_a_jpeg_counts_by_its_own_size_and_not_by_that_of_its_draft():
+    with pytest.raises(ImageError, match="8000 x 8000 is more than 50,000,000 pixels; make it smaller"):
+        read(claimed_jpeg(8_000, b"\xff\xc0"))

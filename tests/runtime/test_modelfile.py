@@ -12,8 +12,10 @@ from onnx import TensorProto, numpy_helper
 from fmnist_edge_runtime import contract, modelfile, selftest, session
 from fmnist_edge_runtime.bundled import bundled_model
 from fmnist_edge_runtime.classifier import Classifier
+from fmnist_edge_runtime.digest import sha256
 from fmnist_edge_runtime.errors import ModelError
 from fmnist_edge_runtime.modelfile import read, seal
+from fmnist_edge_runtime.wire import encode_bytes
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +113,12 @@ def test_a_file_is_read_no_further_than_its_limit(tmp_path, monkeypatch, bundled
 
 
 @pytest.mark.allows_sessions
-def test_a_model_for_another_picture_reader_is_loaded_with_a_warning(graph, metadata, caplog):
-    metadata["input"]["picture_reader"] += 1
+@pytest.mark.parametrize("step", [-1, 1])
+def test_a_model_for_another_picture_reader_is_loaded_with_a_warning(graph, metadata, caplog, step):
+    metadata["input"]["picture_reader"] += step
+    version = metadata["input"]["picture_reader"]
     with Classifier(seal(graph, metadata)):
-        assert "of the picture reader, this is version" in caplog.text
+        assert f"made for version {version} of the picture reader, this is version" in caplog.text
 
 
 def test_no_more_memory_is_asked_for_than_a_file_takes(monkeypatch):
@@ -315,3 +319,27 @@ def test_inputs_and_outputs_must_be_those_of_the_metadata(graph, metadata):
         metadata["self_test"][rows] = [row[:9] for row in metadata["self_test"][rows]]
     with pytest.raises(ModelError, match="its inputs and outputs are not those of its metadata"):
         Classifier(seal(graph, metadata))
+
+
+@pytest.mark.parametrize(
+    "others",
+    [encode_bytes(3, b"hidden"), encode_bytes(2, b"never sealed"), encode_bytes(1, b"another key")],
+    ids=["another field", "a second value", "a second key"],
+)
+def test_an_entry_is_a_key_and_a_value_and_nothing_else(graph, metadata, others):
+    entry = contract.encode(metadata, sha256(graph).hexdigest())
+    pair = encode_bytes(1, contract.KEY.encode()) + encode_bytes(2, entry)
+    assert read(graph + encode_bytes(14, pair)).contract.name == "edge"
+    refused(graph + encode_bytes(14, others + pair), "a metadata entry with other fields")
+
+
+def test_metadata_of_more_than_4_mib_are_not_parsed(metadata):
+    entry = contract.encode(metadata | {"notes": "x" * 4 * 2**20}, "0" * 64)
+    with pytest.raises(contract.ContractError, match="bytes long"):
+        contract.decode(entry, "0" * 64)
+
+
+@pytest.mark.parametrize("side", [0, 4097, 2**31, True, 28.5])
+def test_a_side_has_1_to_4096_pixels(graph, metadata, side):
+    metadata["input"]["height"] = side
+    refused(seal(graph, metadata), "bad input size")

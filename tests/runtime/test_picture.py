@@ -331,3 +331,14 @@ def test_a_header_followed_by_anything_is_refused_or_read(header, rest):
         assert read(header + rest).shape == (28, 28)
     except ImageError as error:
         assert str(error)  # noqa: PT017 - both outcomes are right
+
+
+def test_a_pil_image_of_too_many_pixels_is_refused(monkeypatch):
+    monkeypatch.setattr(picture, "MOST_PIXELS", 80_000)
+    with pytest.raises(ImageError, match="a PIL image: 300 x 300 is more than 80,000 pixels; make it smaller"):
+        read_picture(Image.new("L", (300, 300)), 28, 28)
+
+
+def test_a_file_of_more_than_64_mib_is_refused():
+    with pytest.raises(ImageError, match="larger than 64 MiB; make it smaller"):
+        read_picture(bytes(64 * 2**20 + 1), 28, 28)

@@ -10,6 +10,7 @@ import pytest
 
 from fmnist_edge_runtime import session
 from fmnist_edge_runtime.bundled import bundled_model
+from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import ModelError
 from fmnist_edge_runtime.modelfile import read, seal
 
@@ -114,3 +115,8 @@ def test_what_onnxruntime_warns_of_stays_off_the_terminal(bundled, capfd):
     assert "Expected shape" in warned
     session.run(session.create(read(content), 1), images)
     assert capfd.readouterr() == ("", "")
+
+
+def test_one_thread_unless_asked_otherwise():
+    with Classifier() as classifier:
+        assert classifier._current_session().get_session_options().intra_op_num_threads == 1

@@ -1,6 +1,7 @@
 """One Classifier among threads, in children after fork, in processes that are spawned, beside an event loop."""
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import pickle
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from fmnist_edge_runtime import session
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import ModelError
 
@@ -152,3 +154,20 @@ def test_the_event_loop_goes_on_while_a_thread_predicts(classifier, sample):
     turns, rows = asyncio.run(turns_of_the_loop())
     assert turns > 100, "1,000 images take long enough for thousands"
     np.testing.assert_array_equal(rows, classifier.probabilities(sample.images))
+
+
+def test_a_classifier_closed_while_a_child_loads_it_again_stays_closed(classifier, sample, monkeypatch):
+    create, closer = session.create, threading.Thread(target=classifier.close)
+
+    def closed_meanwhile(file, threads):
+        closer.start()  # and waits for the lock, or would close what is replaced in a moment
+        closer.join(0.2)
+        return create(file, threads)
+
+    monkeypatch.setattr(session, "create", closed_meanwhile)
+    classifier._live = (classifier._live[0], -1)  # as a child after fork finds it
+    with contextlib.suppress(ModelError):
+        classifier.predict(sample.images[0])
+    closer.join(60)
+    with pytest.raises(ModelError, match="is closed"):
+        classifier.predict(sample.images[0])

@@ -30,7 +30,7 @@ def export_core(scores: Scores, height: int, width: int) -> ModelProto:
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 scores,
-                (torch.rand(2, 1, height, width),),  # a batch of 1 would be taken for a constant
+                (torch.zeros(2, 1, height, width, dtype=torch.float32),),  # a batch of 1 would be taken for a constant
                 dynamo=True,
                 input_names=[PIXELS],
                 output_names=[LOGITS],

@@ -37,12 +37,21 @@ class Contracted(nn.Module):
 
 
 def trace(contracted: nn.Module, height: int, width: int) -> bytes:
-    """Return the archive of a traced and frozen module, without source paths."""
+    """Return the archive of a traced and frozen module, without source paths.
+
+    Raises:
+        ModelError: torch cannot trace it.
+    """
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=Warning)
         example = torch.zeros(2, height, width, dtype=torch.uint8)
-        frozen = torch.jit.freeze(torch.jit.trace(contracted.eval(), example, check_trace=False))
+        try:
+            frozen = torch.jit.freeze(torch.jit.trace(contracted.eval(), example, check_trace=False))
+        except Exception as error:  # whatever a module does that it cannot follow
+            raise ModelError(
+                f"torch.jit cannot trace the module ({first_line(error)}); leave torchscript out"
+            ) from error
         torch.jit.save(frozen, buffer)
     with zipfile.ZipFile(buffer) as archive:
         members = {name: archive.read(name) for name in archive.namelist() if not name.endswith(_OF_THIS_MACHINE)}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fmnist_edge_export.formats.registry import Format
 from fmnist_edge_export.proof.measure import Measurement, Truth, measure
 from fmnist_edge_export.proof.probes import Probes
-from fmnist_edge_export.proof.reference import reference_logits
+from fmnist_edge_export.proof.reference import reference_logits, refuse_unless_alone_as_together
 from fmnist_edge_export.proof.report import Check, self_test_check
 from fmnist_edge_export.proof.verdict import judge, judge_contract, judge_self_test
 from fmnist_edge_export.source import Source
@@ -22,8 +22,14 @@ class Proof:
 
 
 def ask_reference(source: Source, probes: Probes) -> Truth:
-    """Run the bare module on every probe."""
-    return Truth(*(reference_logits(source, x) for x in (probes.numbers, probes.decisions, probes.self_test)))
+    """Run the bare module on every probe.
+
+    Raises:
+        ModelError: it does not return one finite score a label, the same for a picture alone and in a batch.
+    """
+    truth = Truth(*(reference_logits(source, x) for x in (probes.numbers, probes.decisions, probes.self_test)))
+    refuse_unless_alone_as_together(source, probes.numbers, truth.numbers)
+    return truth
 
 
 def prove(form: Format, content: bytes, source: Source, probes: Probes, truth: Truth) -> Proof:
@@ -32,6 +38,8 @@ def prove(form: Format, content: bytes, source: Source, probes: Probes, truth: T
     structure = Check(form.name, "structure", not problems, "; ".join(problems) or "sound, one file, dynamic batch")
     try:
         contract, run = form.open(content)
+        if others := {str(scores.dtype) for scores in run(probes.self_test)} - {"float32"}:
+            raise ValueError(f"it returns {', '.join(others)}, not float32")
         record = source.record
         measured = measure(run, probes, truth, record.labels, record.temperature)
         foreign = judge_self_test(contract.self_test, probes.self_test, truth.self_test, form.bounds)
