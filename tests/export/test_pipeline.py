@@ -1,5 +1,6 @@
 """The folder is replaced as a whole or not at all."""
 
+import copy
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from safetensors.torch import load, save
 
 from fmnist_edge_export import manifest, pipeline
 from fmnist_edge_export.card import PICTURES
@@ -51,8 +52,9 @@ def test_forms_not_asked_for_are_proven_anew_and_carried_over(sources, probes, t
 
 
 def test_forms_of_other_weights_are_dropped_with_a_word(sources, probes, target, caplog):
-    record = replace(sources["edge"].record, weights_sha256="0" * 64)
-    export(replace(sources["edge"], record=record), target, [FORMATS["onnx"]], probes)
+    written = save(load(sources["edge"].weights), {"note": "the same numbers in another file"})
+    record = replace(sources["edge"].record, weights_sha256=hashlib.sha256(written).hexdigest())
+    export(replace(sources["edge"], record=record, weights=written), target, [FORMATS["onnx"]], probes)
     assert "edge.int8.onnx is dropped: it is not this model's (contract: " in caplog.text
     assert not (target / "edge.int8.onnx").exists()
     assert not (target / "edge.torchscript.pt").exists()
@@ -98,15 +100,9 @@ def test_a_form_that_another_export_makes_meanwhile_is_not_lost(sources, probes,
 
 
 def test_forms_of_the_same_weights_in_another_network_are_dropped(sources, probes, target, caplog):
-    class Negated(torch.nn.Module):
-        def __init__(self, module):
-            super().__init__()
-            self.module = module
-
-        def forward(self, pixels):
-            return -self.module(pixels)
-
-    source = Source(Negated(sources["edge"].module).eval(), sources["edge"].record, sources["edge"].weights)
+    negated = copy.deepcopy(sources["edge"].module)
+    negated.register_forward_hook(lambda module, given, scores: -scores)
+    source = Source(negated, sources["edge"].record, sources["edge"].weights)
     export(source, target, [FORMATS["torchscript"]], probes)
     assert "edge.onnx is dropped: it is not this model's (logits: " in caplog.text
     assert manifest.read(target).formats.keys() == {"torchscript"}
