@@ -39,7 +39,7 @@ class Scorer:
 
 def main(pictures: str, answers: str) -> None:
     """Score every picture, a process on every core there is."""
-    ray.init(os.environ.get("RAY_ADDRESS", "local"))  # by itself it would join any cluster that runs on this machine
+    ray.init(os.environ.get("RAY_ADDRESS") or "local")  # by itself it would join any cluster that runs on this machine
     every_core = ray.data.ActorPoolStrategy(size=int(ray.cluster_resources()["CPU"]))
     read = ray.data.read_binary_files(pictures, include_paths=True, num_cpus=READS)
     scored = read.map(Scorer, compute=every_core, num_cpus=SCORES)

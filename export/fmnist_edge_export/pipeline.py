@@ -8,8 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from safetensors.torch import load
+from safetensors.torch import load, save
 
 from fmnist_edge_export import manifest
 from fmnist_edge_export.card import PICTURES, Answers, is_card, write_card
@@ -23,7 +22,7 @@ from fmnist_edge_export.proof.gate import ask_reference, prove
 from fmnist_edge_export.proof.measure import Truth
 from fmnist_edge_export.proof.probes import Probes
 from fmnist_edge_export.proof.report import Check, Report
-from fmnist_edge_export.record import Logits, Record
+from fmnist_edge_export.record import Logits, Record, weights_of
 from fmnist_edge_export.source import Source, as_lists, self_test
 from fmnist_edge_runtime.errors import ModelError, ParityError
 from fmnist_edge_runtime.modelfile import MOST_BYTES
@@ -108,8 +107,8 @@ def export(
 
 def _refuse_other_weights(source: Source) -> None:
     """Raise ModelError unless the weights to be written are the module's own."""
-    written, state = load(source.weights), source.module.state_dict()
-    same = written.keys() == state.keys() and all(torch.equal(written[name], value) for name, value in state.items())
+    # Written anew, since another version of safetensors may have made the file; as bytes, since NaN equals nothing.
+    same = save(load(source.weights)) == weights_of(source.module)
     if not same or sha256_of_bytes(source.weights) != source.record.weights_sha256:
         raise ModelError(f"{source.record.name}: the weights to be written are not those of the module")
 

@@ -297,3 +297,9 @@ def test_exporting_draws_no_random_numbers(tmp_path):
     before = torch.random.get_rng_state()
     export_model(net, labels="abcd", out=tmp_path / "it", formats=["onnx"])
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_number_that_is_none_among_the_weights_equals_itself(tmp_path):
+    net = Small()
+    net.register_buffer("unused", torch.tensor([float("nan")]))
+    assert export_model(net, labels="abcd", out=tmp_path / "it", formats=["onnx"]).ok
