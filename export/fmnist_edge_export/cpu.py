@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
-# What decides how fast and how exact int8 is, and what float32 can use: names as Linux gives them.
+# What decides how fast int8 is, and what float32 can use: names as Linux gives them.
 _TELLING = (
     "avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd", "asimddp", "i8mm", "sve",
 )  # fmt: skip
-_EXACT_INT8 = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
+_FAST_INT8 = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
 
 
 @dataclass(frozen=True)
 class Cpu:
-    """A CPU's name, those of its instruction sets that matter here, and whether it multiplies int8 exactly and fast.
+    """A CPU's name, those of its instruction sets that matter here, and whether it multiplies int8 in one step.
 
     ``int8`` is None where the system does not tell.
     """
@@ -39,4 +39,4 @@ def parse(cpuinfo: str) -> Cpu:
         fields.setdefault(name.strip().lower(), value.strip())
     offered = set((fields.get("flags") or fields.get("features") or "").split())
     name = fields.get("model name") or platform.machine()
-    return Cpu(name, tuple(x for x in _TELLING if x in offered), bool(offered & _EXACT_INT8) if offered else None)
+    return Cpu(name, tuple(x for x in _TELLING if x in offered), bool(offered & _FAST_INT8) if offered else None)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fmnist_edge_export.formats.exact_products import LARGEST, largest_together, neighbours
 from fmnist_edge_export.models.residual import ConvNorm, ResidualNet
 
 _BATCH = 128  # images measured at once
@@ -57,29 +58,51 @@ def input_moments(model: ResidualNet, pixels: Tensor) -> dict[nn.Conv2d, Tensor]
 
 
 def round_to_int8(layer: nn.Conv2d, moments: Tensor) -> None:
-    """Round a convolution's weights to 255 even steps per output channel.
+    """Round a convolution's weights to even steps per output channel, as many as every CPU multiplies exactly.
 
     One input after another is rounded, and what that changes is made good by the inputs still to come, as far as they
     move together over ``moments`` (GPTQ: Frantar et al. 2023, arXiv 2210.17323, section 3).
 
     BatchNorm folds into a factor per output channel, so the folded weights are on such a grid as well: the int8 form
-    then holds the float model's very weights, and only activations are rounded. For that the largest weight of each
-    channel stays 127 steps.
+    then holds the float model's very weights, and only activations are rounded. For that the weight, or the pair of
+    them, that the step follows from keeps its size.
     """
     weights = layer.weight.flatten(1).double()
-    largest, at = weights.abs().max(dim=1)
-    step = largest.clamp_min(1e-12) / 127
-    kept = weights.gather(1, at[:, None])[:, 0]
+    largest = torch.from_numpy(largest_together(weights.numpy(), layer.in_channels))
+    step = largest.clamp_min(1e-12)[:, None] / LARGEST
+    first, second = map(torch.from_numpy, neighbours(layer.in_channels, layer.weight[0, 0].numel()))
+    steps = weights / step
+    rounded = _steps_that_stay(steps, first, second)  # 0 where nothing is decided yet
+    stay = rounded != 0
     damping = _DAMPING * moments.diagonal().mean().clamp_min(1e-6)
     damped = moments.double() + damping * torch.eye(len(moments), dtype=torch.float64)
     factor = torch.linalg.cholesky(torch.linalg.inv(damped), upper=True)
     for number in range(len(damped)):
-        rounded = (weights[:, number] / step).round().clamp(-127, 127) * step
-        rounded = torch.where(at == number, kept, rounded)
-        error = (weights[:, number] - rounded) / factor[number, number]
-        weights[:, number:] -= error[:, None] * factor[number, number:]
-        weights[:, number] = rounded
-    layer.weight.copy_(weights.view_as(layer.weight))
+        beside = rounded[:, torch.cat([second[first == number], first[second == number]])]
+        lowest = (-LARGEST - beside.clamp(max=0)).amax(dim=1)
+        highest = (LARGEST - beside.clamp(min=0)).amin(dim=1)
+        nearest = steps[:, number].round().clamp(lowest, highest)
+        rounded[:, number] = torch.where(stay[:, number], rounded[:, number], nearest)
+        error = (steps[:, number] - rounded[:, number]) / factor[number, number]
+        steps[:, number:] -= error[:, None] * factor[number, number:]
+    layer.weight.copy_((rounded * step).view_as(layer.weight))
+
+
+def _steps_that_stay(steps: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Return, for each kernel of ``steps`` ``[outputs, inputs * 9]``, the largest weight, or the largest two that meet.
+
+    They are ``LARGEST`` together; all else is 0.
+    """
+    decided = torch.zeros_like(steps)
+    together = (steps[:, first] + steps[:, second]) * (steps[:, first].sign() == steps[:, second].sign())
+    for kernel, pairs, result in zip(steps, together, decided, strict=True):
+        alone, pair = kernel.abs().argmax(), pairs.abs().argmax()
+        if kernel[alone].abs() >= pairs[pair].abs():
+            result[alone] = kernel[alone].round()
+        else:
+            result[first[pair]] = kernel[first[pair]].round()
+            result[second[pair]] = pairs[pair].round() - result[first[pair]]
+    return decided
 
 
 def _bury_the_dead(layer: ConvNorm) -> Tensor:

@@ -12,11 +12,10 @@ from safetensors.torch import load, save
 
 from fmnist_edge_export import manifest
 from fmnist_edge_export.card import PICTURES, Answers, is_card, write_card
-from fmnist_edge_export.cpu import this_cpu
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.files import sha256_of, sha256_of_bytes, write_atomically
 from fmnist_edge_export.folder import locked, recover, refuse_unless_replaceable, staging, swap
-from fmnist_edge_export.formats.registry import FORMATS, ONNX_INT8, Format
+from fmnist_edge_export.formats.registry import FORMATS, Format
 from fmnist_edge_export.proof.bounds import REFERENCE_TOLERANCE
 from fmnist_edge_export.proof.gate import ask_reference, prove
 from fmnist_edge_export.proof.measure import Truth
@@ -177,11 +176,7 @@ def _kept_or_new(kept: Logits | None, measured: np.ndarray, tolerance: float) ->
 def _carry_over(
     contents: dict[str, bytes], source: Source, probes: Probes, truth: Truth, new: Path
 ) -> dict[str, dict[str, object]]:
-    """Keep the forms that were not asked for, proven anew; say so of those that are not this model's any more.
-
-    Raises:
-        ModelError: an int8 form fails on a CPU that multiplies int8 inexactly, which tells nothing of the form.
-    """
+    """Keep the forms that were not asked for, proven anew; say so of those that are not this model's any more."""
     carried = {}
     for name, content in contents.items():
         form = FORMATS[name]
@@ -190,9 +185,6 @@ def _carry_over(
         failed = [check for check in proof.checks if not check.ok]
         if failed or proof.measured is None:
             seen = "; ".join(f"{check.name}: {check.seen}" for check in failed)
-            if form is ONNX_INT8 and this_cpu().int8 is False:
-                words = f"cannot be proven on this CPU, which has no VNNI ({seen}), and would be lost"
-                raise ModelError(f"{file}: {words}; export to another --out, or move it elsewhere")
             log.warning("%s is dropped: it is not this model's (%s); ask for it with --format %s", file, seen, name)
             continue
         write_atomically(new / file, content)

@@ -49,7 +49,7 @@ def benchmark(
         versions = {"onnxruntime": onnxruntime.__version__, "numpy": numpy.__version__}
         show(json.dumps({"cpu": asdict(cpu), "threads": threads, "versions": versions, **asdict(result)}))
         return
-    int8 = {True: "int8 products exact and fast (VNNI or the like)", False: "no VNNI or the like", None: "unknown"}
+    int8 = {True: "int8 fast (VNNI or the like)", False: "no VNNI or the like", None: "unknown"}
     show(f"{cpu.name}: {' '.join(cpu.instructions) or 'instructions unknown'}; {int8[cpu.int8]}")
     show(f"onnxruntime {onnxruntime.__version__}, threads {threads}; x: against {result.reference}")
     show("")

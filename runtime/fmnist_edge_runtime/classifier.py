@@ -100,8 +100,7 @@ class Classifier:
             )
 
     def _report_self_test(self) -> None:
-        # Under a millisecond. Without VNNI an int8 model answers otherwise than it was proven to: nobody should have to
-        # find that out from the answers.
+        # Under a millisecond. On a CPU that computes otherwise, nobody should have to find that out from the answers.
         result = self.self_test()
         if not result.ok:
             log.warning(

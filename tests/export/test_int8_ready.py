@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from fmnist_edge_export.formats.exact_products import largest_together
 from fmnist_edge_export.int8_ready import equalise, input_moments, make_ready_for_int8, round_to_int8
 from fmnist_edge_export.models import build
 
@@ -42,8 +44,10 @@ def test_a_net_made_ready_has_weights_that_int8_holds_exactly(edge, pixels):
     make_ready_for_int8(edge, pixels)
     for layer in edge.modules():
         if isinstance(layer, nn.Conv2d):
-            steps = layer.weight / layer.weight.abs().amax(dim=(1, 2, 3), keepdim=True) * 127
-            torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-3)
+            kernels = layer.weight.flatten(1).numpy()
+            steps = kernels / largest_together(kernels, layer.in_channels)[:, None] * 127
+            assert np.abs(steps - steps.round()).max() < 1e-3
+            assert largest_together(steps.round(), layer.in_channels).max() == 127
     difference = (edge(pixels) - answers).abs().max() / answers.std()
     assert 0 < difference < 0.5
 
@@ -52,7 +56,8 @@ def test_a_net_made_ready_has_weights_that_int8_holds_exactly(edge, pixels):
 def test_rounding_makes_good_with_one_weight_what_it_took_from_another(edge, pixels):
     layer, moments = list(input_moments(edge, pixels).items())[-1]
     before = layer.weight.clone()
-    step = before.abs().amax(dim=(1, 2, 3), keepdim=True) / 127
+    largest = torch.from_numpy(largest_together(before.flatten(1).numpy(), layer.in_channels))
+    step = largest[:, None, None, None] / 127
     nearest = (before / step).round() * step
     round_to_int8(layer, moments)
 
@@ -61,7 +66,8 @@ def test_rounding_makes_good_with_one_weight_what_it_took_from_another(edge, pix
         return (change @ moments * change).sum()
 
     assert lost(layer.weight) < 0.5 * lost(nearest)
-    torch.testing.assert_close(layer.weight.abs().amax(dim=(1, 2, 3)), before.abs().amax(dim=(1, 2, 3)))
+    after = torch.from_numpy(largest_together(layer.weight.flatten(1).numpy(), layer.in_channels))
+    torch.testing.assert_close(after, largest)
 
 
 @torch.no_grad()

@@ -15,7 +15,6 @@ from safetensors.torch import load, save
 
 from fmnist_edge_export import manifest, pipeline
 from fmnist_edge_export.card import PICTURES
-from fmnist_edge_export.cpu import Cpu
 from fmnist_edge_export.formats.registry import FORMATS, TORCHSCRIPT
 from fmnist_edge_export.pipeline import export, formats_named
 from fmnist_edge_export.source import Source
@@ -106,15 +105,6 @@ def test_forms_of_the_same_weights_in_another_network_are_dropped(sources, probe
     export(source, target, [FORMATS["torchscript"]], probes)
     assert "edge.onnx is dropped: it is not this model's (logits: " in caplog.text
     assert manifest.read(target).formats.keys() == {"torchscript"}
-
-
-def test_an_int8_form_that_this_cpu_cannot_prove_is_not_lost(sources, probes, target, monkeypatch):
-    record = replace(sources["edge"].record, temperature=3.0)  # so that it fails
-    before = digest(target)
-    monkeypatch.setattr(pipeline, "this_cpu", lambda: Cpu("old", (), int8=False))
-    with pytest.raises(ModelError, match=r"edge\.int8\.onnx: cannot be proven on this CPU, which has no VNNI"):
-        export(replace(sources["edge"], record=record), target, [FORMATS["onnx"]], probes)
-    assert digest(target) == before
 
 
 def test_a_network_that_the_runtime_would_not_open_is_refused(sources, probes, target, monkeypatch):

@@ -1,6 +1,7 @@
 """Static int8 quantisation of a float core: uint8 activations, int8 weights per channel, QDQ form.
 
-Nagel et al. 2021, "A White Paper on Neural Network Quantization" (arXiv 2106.08295), sections 2 and 3.
+Nagel et al. 2021, "A White Paper on Neural Network Quantization" (arXiv 2106.08295), sections 2 and 3. How far the
+weights go is in ``exact_products.py``.
 """
 
 import contextlib
@@ -24,15 +25,16 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 
 from fmnist_edge_export.data import Images, in_batches
+from fmnist_edge_export.formats.exact_products import MULTIPLIERS, largest_together, multiplied_in
 from fmnist_edge_export.formats.onnx_core import LOGITS, PIXELS
 from fmnist_edge_export.formats.pooled_first_layer import pool_in_first_layer, store_kernel_once
 from fmnist_edge_runtime.errors import ModelError
 
 Ranges = dict[str, tuple[float, float]]
+Spans = dict[str, list[dict[str, Any]]]
 CALIBRATION_IMAGES = 4096
 PERCENTILE = 99.999
 _BATCH = 128
-_MULTIPLIERS = ("Conv", "Gemm", "MatMul")  # what integers are for
 _INTEGER_OPERATORS = ["Conv", "Relu", "MaxPool", "Add", "Gemm", "MatMul", "AveragePool", "Concat"]
 
 
@@ -71,7 +73,7 @@ def calibrate(core: ModelProto, images: Images) -> Ranges:
 
 def can_be_quantised(core: ModelProto) -> bool:
     """Tell whether anything but the last layer multiplies: the last one stays float."""
-    return any(node.op_type in _MULTIPLIERS for node in core.graph.node[: _last_layer(core)])
+    return any(node.op_type in MULTIPLIERS for node in core.graph.node[: _last_layer(core)])
 
 
 def quantise(core: ModelProto, ranges: Ranges) -> ModelProto:
@@ -82,24 +84,32 @@ def quantise(core: ModelProto, ranges: Ranges) -> ModelProto:
     """
     _check(ranges, core)
     pooled, ranged_as = pool_in_first_layer(core)
-    ranges = ranges | {name: ranges[other] for name, other in ranged_as.items()}
+    spans = _weight_spans(core)
     if not ranged_as:
-        return quantise_as_it_is(pooled, ranges)
-    quantised = quantise_as_it_is(pooled, ranges, ["Transpose", "Reshape"])
+        return _in_integers(core, ranges, spans)
+    kernel, corners = (graph.node[0].input[1] for graph in (core.graph, pooled.graph))
+    outputs = next(tensor.dims[0] for tensor in pooled.graph.initializer if tensor.name == corners)
+    spans[corners] = spans[kernel] * (outputs // len(spans.pop(kernel)))  # of each channel the same in every corner
+    ranges = ranges | {name: ranges[other] for name, other in ranged_as.items()}
+    quantised = _in_integers(pooled, ranges, spans, ["Transpose", "Reshape"])
     store_kernel_once(quantised)
     return quantised
 
 
-def quantise_as_it_is(core: ModelProto, ranges: Ranges, also: Sequence[str] = ()) -> ModelProto:
+def quantise_as_it_is(core: ModelProto, ranges: Ranges) -> ModelProto:
     """Return ``core`` with integer convolutions and matrix products, but for the last layer.
 
-    The last layer decides and costs next to nothing, so it stays float, and so does what comes after it. ``also`` are
-    operators that only move values, to be done on integers.
+    The last layer decides and costs next to nothing, so it stays float, and so does what comes after it.
 
     Raises:
         ModelError: the ranges are those of another network.
     """
     _check(ranges, core)
+    return _in_integers(core, ranges, _weight_spans(core))
+
+
+def _in_integers(core: ModelProto, ranges: Ranges, spans: Spans, also: Sequence[str] = ()) -> ModelProto:
+    """Quantise; ``also`` are operators that only move values, to be done on integers."""
     ranges = {**ranges, PIXELS: (0.0, 1.0)}  # scale 1/255, zero point 0: the raw pixels, whatever the images showed
     data = {
         name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
@@ -116,7 +126,7 @@ def quantise_as_it_is(core: ModelProto, ranges: Ranges, also: Sequence[str] = ()
         nodes_to_quantize=[],
         nodes_to_exclude=[node.name for node in core.graph.node[_last_layer(core) :]],
         op_types_to_quantize=[*_INTEGER_OPERATORS, *also],
-        extra_options={},
+        extra_options={"TensorQuantOverrides": spans},
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
@@ -124,6 +134,17 @@ def quantise_as_it_is(core: ModelProto, ranges: Ranges, also: Sequence[str] = ()
     del quantised.graph.value_info[:]
     _leave_out_what_is_understood(quantised)
     return quantised
+
+
+def _weight_spans(core: ModelProto) -> Spans:
+    """Return, by weight's name, from where to where its 8 bits go in each output channel, as onnxruntime wants it."""
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in core.graph.initializer}
+    spans: Spans = {}
+    for node in core.graph.node[: _last_layer(core)]:
+        if (layer := multiplied_in(node, weights)) is not None:
+            largest = largest_together(layer.kernels, layer.inputs).tolist()
+            spans[node.input[1]] = [{"axis": layer.axis, "rmin": -size, "rmax": size} for size in largest]
+    return spans
 
 
 def _leave_out_what_is_understood(quantised: ModelProto) -> None:
@@ -148,7 +169,7 @@ def _leave_out_what_is_understood(quantised: ModelProto) -> None:
 
 def _last_layer(core: ModelProto) -> int:
     """Return the place of the last operator that multiplies; the last of all where none does."""
-    layers = [place for place, node in enumerate(core.graph.node) if node.op_type in _MULTIPLIERS]
+    layers = [place for place, node in enumerate(core.graph.node) if node.op_type in MULTIPLIERS]
     return layers[-1] if layers else len(core.graph.node) - 1
 
 

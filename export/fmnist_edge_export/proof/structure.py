@@ -1,9 +1,13 @@
 """What can be said of an exported file without running it."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import ModelProto, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
+from fmnist_edge_export.formats.exact_products import LARGEST_ROUNDED, MULTIPLIERS, largest_together, multiplied_in
 from fmnist_edge_export.formats.onnx_core import IR_VERSION, OPSET, PIXELS
 from fmnist_edge_export.formats.quantise import Ranges
 from fmnist_edge_runtime.errors import first_line
@@ -41,6 +45,7 @@ def quantisation_problems(content: bytes, ranges: Ranges) -> list[str]:
 
     Affine uint8: scale = (high - low) / 255 and zero point = round(-low / scale), with 0 inside the range; symmetric
     int8 and int32: zero point 0 (Nagel et al. 2021, arXiv 2106.08295, section 2). 0 is understood where none is given.
+    Nor may weights be larger than every CPU multiplies exactly (``exact_products.py``).
     """
     model = onnx.load_model_from_string(content)
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -68,6 +73,7 @@ def quantisation_problems(content: bytes, ranges: Ranges) -> list[str]:
             problems.append(f"{scale_name}: {float(scale):g} where {right_scale:g} is right")
         if int(zero) != right_zero:
             problems.append(f"{zero_name or value_name}: {int(zero)} where {right_zero} is right")
+    problems += _inexact_products(model, values)
     if not any(node.op_type == "DequantizeLinear" for node in model.graph.node):
         problems.append("nothing is quantised")
     return list(dict.fromkeys(problems))
@@ -77,3 +83,21 @@ def _quantisers(model: ModelProto) -> set[tuple[str, str, str]]:
     """Return operator, scale and zero point, which may be missing, of all that quantises or takes it back."""
     found = [(node.op_type, *node.input[1:3], "") for node in model.graph.node if node.op_type in _KINDS]
     return {(operator, scale, zero) for operator, scale, zero, *_ in found}
+
+
+def _inexact_products(model: ModelProto, values: dict[str, np.ndarray]) -> list[str]:
+    """Return the layers with neighbouring int8 weights whose products do not fit into 16 bits together."""
+    known, given_back = dict(values), {}
+    problems = []
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear":
+            given_back[node.output[0]] = node.input[0]
+        elif all(name in known for name in node.input):  # a kernel may be put together when the file is opened
+            results: Any = ReferenceEvaluator(node).run(None, known)
+            known.update(zip(node.output, results, strict=True))
+        elif node.op_type in MULTIPLIERS and (weights := known.get(given_back.get(node.input[1], ""))) is not None:
+            layer = multiplied_in(node, {node.input[1]: weights.astype(np.int64)})
+            largest = largest_together(layer.kernels, layer.inputs).max() if layer else 0
+            if largest > LARGEST_ROUNDED:
+                problems.append(f"{given_back[node.input[1]]}: neighbours of {largest} steps, {LARGEST_ROUNDED} fit")
+    return problems

@@ -1,0 +1,70 @@
+"""How large int8 weights may be, so that every CPU adds their products exactly.
+
+x86 without VNNI multiplies two neighbours, uint8 inputs by int8 weights, and adds both products in 16 bits
+(``vpmaddubsw``), which end at 32,767: too few for 255 times two weights of 127. So weights of one sign that meet there
+have no more than 127 steps together, or 128 once they are rounded, and 255 * 128 = 32,640 fits. Half of the steps for
+every weight (``reduce_range`` of onnxruntime) is safe as well, and coarser: large weights are rare and seldom meet.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from onnx import NodeProto, helper
+
+MULTIPLIERS = ("Conv", "Gemm", "MatMul")  # the operators that integers are for
+LARGEST = 127  # steps of a weight, or of two neighbours of one sign together
+LARGEST_ROUNDED = 128  # steps of the two, each rounded
+
+Indices = npt.NDArray[np.int64]
+Weights = npt.NDArray[np.floating]
+
+
+def neighbours(inputs: int, window: int) -> tuple[Indices, Indices]:
+    """Return the pairs of weights that meet, as indices into a kernel ``[inputs, window]`` that is laid flat.
+
+    onnxruntime goes through the window place by place, the channels of a place side by side, two numbers at a time.
+    Of one channel every place is taken to meet the next, for where pairs begin depends on how its convolution is done
+    (``pooled_first_layer.py``).
+    """
+    if inputs == 1:
+        places = np.arange(window)
+        return places[:-1], places[1:]
+    in_order = np.arange(inputs * window).reshape(inputs, window).T.ravel()
+    pairs = in_order[: len(in_order) // 2 * 2].reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def largest_together(kernels: Weights, inputs: int) -> Weights:
+    """Return ``[outputs]``: the size of the largest weight of each kernel, or of two of one sign that meet.
+
+    ``kernels`` is ``[outputs, inputs * window]``.
+    """
+    first, second = (kernels[:, which] for which in neighbours(inputs, kernels.shape[1] // inputs))
+    together = np.abs(first + second) * (np.sign(first) == np.sign(second))
+    largest: Weights = np.concatenate([np.abs(kernels), together], axis=1).max(axis=1)
+    return largest
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Kernels ``[outputs, inputs * window]``, and the axis of the outputs in the weights that they were taken from."""
+
+    kernels: Weights
+    inputs: int
+    axis: int
+
+
+def multiplied_in(node: NodeProto, weights: Mapping[str, Weights]) -> Layer | None:
+    """Return what an operator multiplies its input by, if it is one of ``weights``, by name: else None."""
+    values = weights.get(node.input[1]) if node.op_type in MULTIPLIERS else None
+    if values is None:
+        return None
+    if node.op_type == "Conv":
+        return Layer(values.reshape(len(values), -1), values.shape[1], 0)
+    if values.ndim != 2:
+        return None  # onnxruntime multiplies stacks of matrices otherwise
+    transposed = any(entry.name == "transB" and helper.get_attribute_value(entry) for entry in node.attribute)
+    kernels = values if transposed else values.T
+    return Layer(kernels, kernels.shape[1], 0 if transposed else 1)
