@@ -8,7 +8,7 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from fmnist_edge_export.formats.exact_products import LARGEST_ROUNDED, largest_together, neighbours
+from fmnist_edge_export.formats.exact_products import FITS, largest_together, neighbours
 from fmnist_edge_export.formats.onnx_core import export_core
 from fmnist_edge_export.formats.quantise import calibrate, quantise
 from fmnist_edge_export.formats.scores import Scores
@@ -104,4 +104,4 @@ def test_the_gate_finds_neighbours_that_are_too_large_in_every_layer(quantised):
         tensor = next(tensor for tensor in changed.graph.initializer if tensor.name == kernel.name)
         tensor.CopyFrom(numpy_helper.from_array(np.full(kernel.dims, 70, np.int8), kernel.name))
         (problem,) = quantisation_problems(changed.SerializeToString(), ranges)
-        assert problem.endswith(f"neighbours of 140 steps, {LARGEST_ROUNDED} fit")
+        assert problem.endswith(f"neighbours of 140 steps, {FITS} fit")

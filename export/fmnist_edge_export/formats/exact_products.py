@@ -1,11 +1,12 @@
 """How large int8 weights may be, so that every CPU adds their products exactly.
 
 x86 without VNNI multiplies two neighbours, uint8 inputs by int8 weights, and adds both products in 16 bits
-(``vpmaddubsw``), which end at 32,767: too few for 255 times two weights of 127. So weights of one sign that meet there
-have no more than 127 steps together, or 128 once they are rounded, and 255 * 128 = 32,640 fits. Half of the steps for
-every weight (``reduce_range`` of onnxruntime) is safe as well, and coarser: large weights are rare and seldom meet.
+(``vpmaddubsw``), which end at 32,767: too few for 255 times two weights of 127 steps, enough for 255 * 128. So weights
+of one sign that meet there have no more than 127 steps together. Half of the steps for every weight (``reduce_range``
+of onnxruntime) is safe as well, and coarser: in a trained network large weights are rare and seldom meet.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,8 @@ from onnx import NodeProto, helper
 
 MULTIPLIERS = ("Conv", "Gemm", "MatMul")  # the operators that integers are for
 LARGEST = 127  # steps of a weight, or of two neighbours of one sign together
-LARGEST_ROUNDED = 128  # steps of the two, each rounded
+FITS = 128  # steps of two neighbours that 16 bits just hold
+_HANDED_ON = 0.8  # of a rounding error, to the next weight
 
 Indices = npt.NDArray[np.int64]
 Weights = npt.NDArray[np.floating]
@@ -31,9 +33,8 @@ def neighbours(inputs: int, window: int) -> tuple[Indices, Indices]:
     if inputs == 1:
         places = np.arange(window)
         return places[:-1], places[1:]
-    in_order = np.arange(inputs * window).reshape(inputs, window).T.ravel()
-    pairs = in_order[: len(in_order) // 2 * 2].reshape(-1, 2)
-    return pairs[:, 0], pairs[:, 1]
+    order = np.arange(inputs * window).reshape(inputs, window).T.ravel()
+    return order[0 : len(order) - 1 : 2], order[1::2]
 
 
 def largest_together(kernels: Weights, inputs: int) -> Weights:
@@ -47,6 +48,32 @@ def largest_together(kernels: Weights, inputs: int) -> Weights:
     return largest
 
 
+def rounded(kernels: Weights, inputs: int) -> Weights:
+    """Return ``kernels`` ``[outputs, inputs * window]`` in whole steps, ``largest_together`` of each being 127.
+
+    Inputs beside each other are alike, and after ReLU all are above 0, so errors of one sign add up. Most of what
+    rounding takes from a weight is therefore given to the next one, as in error diffusion (Floyd and Steinberg 1976).
+    Weights that are in whole steps already stay as they are.
+    """
+    step = largest_together(kernels, inputs)[:, None] / LARGEST
+    step[step == 0] = 1
+    steps = kernels.astype(np.float64) / step
+    beside: dict[int, list[int]] = defaultdict(list)
+    for pair in zip(*(which.tolist() for which in neighbours(inputs, kernels.shape[1] // inputs)), strict=True):
+        for one, other in (pair, pair[::-1]):
+            beside[one].append(other)
+    whole, error = np.zeros_like(steps), np.zeros(len(steps))  # 0 where nothing is decided yet
+    for number in range(kernels.shape[1]):
+        wanted = steps[:, number] + _HANDED_ON * error
+        taken = whole[:, beside[number]]
+        lowest = -LARGEST - taken.min(axis=1, initial=0)
+        highest = LARGEST - taken.max(axis=1, initial=0)
+        whole[:, number] = np.clip(np.round(wanted), lowest, highest)
+        error = wanted - whole[:, number]
+    result: Weights = (whole * step).astype(kernels.dtype)
+    return result
+
+
 @dataclass(frozen=True)
 class Layer:
     """Kernels ``[outputs, inputs * window]``, and the axis of the outputs in the weights that they were taken from."""
@@ -54,6 +81,10 @@ class Layer:
     kernels: Weights
     inputs: int
     axis: int
+
+    def as_weights(self, kernels: Weights, shape: tuple[int, ...]) -> Weights:
+        """Return kernels of this layer as weights of the shape that its own were taken from."""
+        return np.ascontiguousarray(kernels if self.axis == 0 else kernels.T).reshape(shape)
 
 
 def multiplied_in(node: NodeProto, weights: Mapping[str, Weights]) -> Layer | None:

@@ -25,7 +25,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 
 from fmnist_edge_export.data import Images, in_batches
-from fmnist_edge_export.formats.exact_products import MULTIPLIERS, largest_together, multiplied_in
+from fmnist_edge_export.formats.exact_products import MULTIPLIERS, largest_together, multiplied_in, rounded
 from fmnist_edge_export.formats.onnx_core import LOGITS, PIXELS
 from fmnist_edge_export.formats.pooled_first_layer import pool_in_first_layer, store_kernel_once
 from fmnist_edge_runtime.errors import ModelError
@@ -83,15 +83,15 @@ def quantise(core: ModelProto, ranges: Ranges) -> ModelProto:
         ModelError: the ranges are those of another network.
     """
     _check(ranges, core)
+    core, spans = _in_whole_steps(core)
     pooled, ranged_as = pool_in_first_layer(core)
-    spans = _weight_spans(core)
     if not ranged_as:
-        return _in_integers(core, ranges, spans)
+        return _in_integers(core, spans, ranges)
     kernel, corners = (graph.node[0].input[1] for graph in (core.graph, pooled.graph))
     outputs = next(tensor.dims[0] for tensor in pooled.graph.initializer if tensor.name == corners)
     spans[corners] = spans[kernel] * (outputs // len(spans.pop(kernel)))  # of each channel the same in every corner
     ranges = ranges | {name: ranges[other] for name, other in ranged_as.items()}
-    quantised = _in_integers(pooled, ranges, spans, ["Transpose", "Reshape"])
+    quantised = _in_integers(pooled, spans, ranges, ["Transpose", "Reshape"])
     store_kernel_once(quantised)
     return quantised
 
@@ -105,10 +105,10 @@ def quantise_as_it_is(core: ModelProto, ranges: Ranges) -> ModelProto:
         ModelError: the ranges are those of another network.
     """
     _check(ranges, core)
-    return _in_integers(core, ranges, _weight_spans(core))
+    return _in_integers(*_in_whole_steps(core), ranges)
 
 
-def _in_integers(core: ModelProto, ranges: Ranges, spans: Spans, also: Sequence[str] = ()) -> ModelProto:
+def _in_integers(core: ModelProto, spans: Spans, ranges: Ranges, also: Sequence[str] = ()) -> ModelProto:
     """Quantise; ``also`` are operators that only move values, to be done on integers."""
     ranges = {**ranges, PIXELS: (0.0, 1.0)}  # scale 1/255, zero point 0: the raw pixels, whatever the images showed
     data = {
@@ -136,15 +136,22 @@ def _in_integers(core: ModelProto, ranges: Ranges, spans: Spans, also: Sequence[
     return quantised
 
 
-def _weight_spans(core: ModelProto) -> Spans:
-    """Return, by weight's name, from where to where its 8 bits go in each output channel, as onnxruntime wants it."""
-    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in core.graph.initializer}
+def _in_whole_steps(core: ModelProto) -> tuple[ModelProto, Spans]:
+    """Return ``core`` with rounded weights; and from where to where 8 bits go in each output, by weight's name."""
+    core = copy.deepcopy(core)
+    tensors = {tensor.name: tensor for tensor in core.graph.initializer}
+    weights = {name: numpy_helper.to_array(tensor) for name, tensor in tensors.items()}
     spans: Spans = {}
     for node in core.graph.node[: _last_layer(core)]:
-        if (layer := multiplied_in(node, weights)) is not None:
-            largest = largest_together(layer.kernels, layer.inputs).tolist()
-            spans[node.input[1]] = [{"axis": layer.axis, "rmin": -size, "rmax": size} for size in largest]
-    return spans
+        layer = multiplied_in(node, weights)
+        if layer is None or node.input[1] in spans:
+            continue
+        name = node.input[1]
+        values = layer.as_weights(rounded(layer.kernels, layer.inputs), weights[name].shape)
+        tensors[name].CopyFrom(numpy_helper.from_array(values, name))
+        largest = largest_together(layer.kernels, layer.inputs).tolist()
+        spans[name] = [{"axis": layer.axis, "rmin": -size, "rmax": size} for size in largest]
+    return core, spans
 
 
 def _leave_out_what_is_understood(quantised: ModelProto) -> None:

@@ -7,7 +7,7 @@ import onnx
 from onnx import ModelProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from fmnist_edge_export.formats.exact_products import LARGEST_ROUNDED, MULTIPLIERS, largest_together, multiplied_in
+from fmnist_edge_export.formats.exact_products import FITS, MULTIPLIERS, largest_together, multiplied_in
 from fmnist_edge_export.formats.onnx_core import IR_VERSION, OPSET, PIXELS
 from fmnist_edge_export.formats.quantise import Ranges
 from fmnist_edge_runtime.errors import first_line
@@ -98,6 +98,6 @@ def _inexact_products(model: ModelProto, values: dict[str, np.ndarray]) -> list[
         elif node.op_type in MULTIPLIERS and (weights := known.get(given_back.get(node.input[1], ""))) is not None:
             layer = multiplied_in(node, {node.input[1]: weights.astype(np.int64)})
             largest = largest_together(layer.kernels, layer.inputs).max() if layer else 0
-            if largest > LARGEST_ROUNDED:
-                problems.append(f"{given_back[node.input[1]]}: neighbours of {largest} steps, {LARGEST_ROUNDED} fit")
+            if largest > FITS:
+                problems.append(f"{given_back[node.input[1]]}: neighbours of {largest} steps, {FITS} fit")
     return problems
