@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from onnx import ModelProto
 from torch import nn
 
 from fmnist_edge_export import data
 from fmnist_edge_export.calibration import LEAST_TEMPERATURE, MOST_TEMPERATURE, fit_temperature, fit_threshold, softmax
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.files import sha256_of_bytes
-from fmnist_edge_export.formats.quantise import calibrate, calibration_images, can_be_quantised
+from fmnist_edge_export.formats.quantise import Ranges, calibrate, calibration_images, can_be_quantised
 from fmnist_edge_export.formats.registry import FORMATS
 from fmnist_edge_export.pipeline import export, formats_named
 from fmnist_edge_export.proof.probes import make_probes
@@ -22,7 +23,7 @@ from fmnist_edge_export.proof.report import Report
 from fmnist_edge_export.record import Record, check_name, check_types, load_model, weights_of
 from fmnist_edge_export.source import Source
 from fmnist_edge_runtime.contract import MOST_PIXELS_A_SIDE
-from fmnist_edge_runtime.errors import ImageError, ModelError
+from fmnist_edge_runtime.errors import ImageError, ModelError, first_line
 from fmnist_edge_runtime.reader import read_picture
 
 log = logging.getLogger(__name__)
@@ -118,9 +119,11 @@ def export_model(
         quantisable = False
         if examples is not None:
             source, notes = _calibrated(source, examples, example_labels)
-            quantisable = can_be_quantised(source.core)
-            if not quantisable:
-                notes += ("no int8 form: nothing but the last layer, which stays float, multiplies",)
+            ranges, of_int8 = _ranges(source.core, examples)
+            quantisable = ranges is not None
+            if formats is not None and FORMATS["onnx-int8"] in asked and not quantisable:
+                raise ModelError(f"{target.name}: {of_int8}; leave int8 out")
+            source, notes = source.with_record(replace(source.record, ranges=ranges)), (*notes, of_int8)
             real, words = examples, "the examples given"
         if formats is None and not quantisable:
             asked = [form for form in asked if form.name != "onnx-int8"]
@@ -136,13 +139,10 @@ def _calibrated(source: Source, examples: Images, labels: np.ndarray | None) -> 
     logits = reference_logits(source, examples)
     temperature = 1.0 if labels is None else fit_temperature(logits, labels)
     record = replace(
-        source.record,
-        temperature=temperature,
-        unknown_threshold=fit_threshold(softmax(logits / temperature)),
-        ranges=calibrate(source.core, calibration_images(examples)),
+        source.record, temperature=temperature, unknown_threshold=fit_threshold(softmax(logits / temperature))
     )
     notes: tuple[str, ...] = (
-        f"int8 ranges and the threshold for unknown come from the {len(examples)} examples given",
+        f"the threshold for unknown comes from the {len(examples)} examples given",
         "temperature 1: the examples had no labels" if labels is None else "temperature fitted to the examples' labels",
     )
     doubts = {
@@ -154,6 +154,16 @@ def _calibrated(source: Source, examples: Images, labels: np.ndarray | None) -> 
         notes += (f"{words}: {doubts[temperature]}",)
         log.warning("%s: %s", record.name, notes[-1])
     return source.with_record(record), notes
+
+
+def _ranges(core: ModelProto, examples: Images) -> tuple[Ranges | None, str]:
+    """Return the ranges of int8, or None where it cannot be, and a note on them."""
+    if not can_be_quantised(core):
+        return None, "no int8 form: nothing but the last layer, which stays float, multiplies"
+    try:
+        return calibrate(core, calibration_images(examples)), "int8 ranges come from the examples as well"
+    except Exception as error:  # numpy's and onnxruntime's, of values that are infinite or all the same
+        return None, f"no int8 form: onnxruntime finds no ranges for its values ({first_line(error)})"
 
 
 def _checked_examples(

@@ -18,6 +18,7 @@ from fmnist_edge_export.record import Record
 from fmnist_edge_export.source import Source
 from fmnist_edge_export.verify import verify
 from fmnist_edge_runtime.classifier import Classifier
+from fmnist_edge_runtime.errors import ModelError
 
 MEAN, STD = 0.2860, 0.3530
 LABELS = ["top", "trousers", "shoe"]
@@ -201,6 +202,26 @@ def test_a_net_of_one_layer_has_no_int8_form_and_the_manifest_says_so(tmp_path, 
     assert {check.subject for check in report.checks} == {"onnx", "torchscript"}
     notes = json.loads((tmp_path / "it" / "manifest.json").read_text())["notes"]
     assert "no int8 form: nothing but the last layer, which stays float, multiplies" in notes
+
+
+class Masked(Small):
+    """A net with infinite values inside, as attention has."""
+
+    def forward(self, x):
+        scores = super().forward(x)
+        small = scores < scores.mean(dim=1, keepdim=True)
+        return scores.masked_fill(small, -torch.inf).softmax(dim=1) @ torch.arange(16.0).reshape(4, 4)
+
+
+def test_a_net_whose_values_have_no_ranges_has_no_int8_form(tmp_path, sample):
+    out, given = tmp_path / "it", {"labels": "abcd", "examples": sample.images[:64]}
+    report = export_model(Masked(), out=out, **given)
+    assert {check.subject for check in report.checks} == {"onnx", "torchscript"}
+    notes = json.loads((out / "manifest.json").read_text())["notes"]
+    (reason,) = (note for note in notes if note.startswith("no int8 form: onnxruntime finds no ranges"))
+    with pytest.raises(ModelError) as refusal:
+        export_model(Masked(), out=out, formats=["onnx-int8"], **given)
+    assert str(refusal.value) == f"it: {reason}; leave int8 out"
 
 
 class InPlace(Small):

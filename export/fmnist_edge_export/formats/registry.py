@@ -8,7 +8,7 @@ from onnx import ModelProto
 
 from fmnist_edge_export.formats import torchscript, torchscript_file
 from fmnist_edge_export.formats.onnx_contract import onnx_contract
-from fmnist_edge_export.formats.quantise import can_be_quantised, quantise
+from fmnist_edge_export.formats.quantise import quantise
 from fmnist_edge_export.proof import structure
 from fmnist_edge_export.proof.bounds import FLOAT, INT8, Bounds
 from fmnist_edge_export.source import Run, Source
@@ -46,9 +46,6 @@ def _build_onnx_int8(source: Source) -> bytes:
     if source.record.ranges is None:
         name = source.record.name
         raise ModelError(f"{name}: int8 needs example images to calibrate on; give examples, or leave int8 out")
-    if not can_be_quantised(source.core):
-        words = "nothing but the last layer, which stays float, multiplies"
-        raise ModelError(f"{source.record.name}: has no int8 form, for {words}; leave int8 out")
     return _with_contract(quantise(source.core, source.record.ranges), source)
 
 
