@@ -58,7 +58,7 @@ def input_moments(model: ResidualNet, pixels: Tensor) -> dict[nn.Conv2d, Tensor]
 
 
 def round_to_int8(layer: nn.Conv2d, moments: Tensor) -> None:
-    """Round a convolution's weights to even steps per output channel, as many as every CPU multiplies exactly.
+    """Round a convolution's weights to even steps per output channel, no larger than x86 multiplies exactly.
 
     One input after another is rounded, and what that changes is made good by the inputs still to come, as far as they
     move together over ``moments`` (GPTQ: Frantar et al. 2023, arXiv 2210.17323, section 3).
@@ -72,20 +72,19 @@ def round_to_int8(layer: nn.Conv2d, moments: Tensor) -> None:
     step = largest.clamp_min(1e-12)[:, None] / LARGEST
     first, second = map(torch.from_numpy, neighbours(layer.in_channels, layer.weight[0, 0].numel()))
     steps = weights / step
-    rounded = _steps_that_stay(steps, first, second)  # 0 where nothing is decided yet
-    stay = rounded != 0
+    whole = _steps_that_stay(steps, first, second)  # 0 where nothing is decided yet
+    stay = whole != 0
     damping = _DAMPING * moments.diagonal().mean().clamp_min(1e-6)
     damped = moments.double() + damping * torch.eye(len(moments), dtype=torch.float64)
     factor = torch.linalg.cholesky(torch.linalg.inv(damped), upper=True)
     for number in range(len(damped)):
-        beside = rounded[:, torch.cat([second[first == number], first[second == number]])]
-        lowest = (-LARGEST - beside.clamp(max=0)).amax(dim=1)
-        highest = (LARGEST - beside.clamp(min=0)).amin(dim=1)
-        nearest = steps[:, number].round().clamp(lowest, highest)
-        rounded[:, number] = torch.where(stay[:, number], rounded[:, number], nearest)
-        error = (steps[:, number] - rounded[:, number]) / factor[number, number]
+        beside = whole[:, torch.cat([second[first == number], first[second == number]])]
+        beside = functional.pad(beside, (0, 1))  # the last weight may have none
+        nearest = steps[:, number].round().clamp(-LARGEST - beside.amin(dim=1), LARGEST - beside.amax(dim=1))
+        whole[:, number] = torch.where(stay[:, number], whole[:, number], nearest)
+        error = (steps[:, number] - whole[:, number]) / factor[number, number]
         steps[:, number:] -= error[:, None] * factor[number, number:]
-    layer.weight.copy_((rounded * step).view_as(layer.weight))
+    layer.weight.copy_((whole * step).view_as(layer.weight))
 
 
 def _steps_that_stay(steps: Tensor, first: Tensor, second: Tensor) -> Tensor:

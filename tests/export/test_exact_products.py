@@ -8,7 +8,7 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from fmnist_edge_export.formats.exact_products import FITS, largest_together, neighbours
+from fmnist_edge_export.formats.exact_products import FITS, largest_together, neighbours, rounded
 from fmnist_edge_export.formats.onnx_core import export_core
 from fmnist_edge_export.formats.quantise import calibrate, quantise
 from fmnist_edge_export.formats.scores import Scores
@@ -43,12 +43,45 @@ def test_a_kernel_of_one_weight_meets_nothing():
     assert largest_together(np.array([[-2.0]]), inputs=1) == [2]
 
 
-def test_rounded_weights_fit_into_16_bits_with_the_largest_inputs():
-    kernels = np.random.default_rng(0).normal(size=(5000, 6 * 9))
-    steps = np.round(kernels / largest_together(kernels, 6)[:, None] * 127)
+@pytest.fixture(scope="module")
+def kernels():
+    return np.random.default_rng(0).normal(size=(2000, 6 * 9)).astype(np.float32)
+
+
+def test_rounded_weights_fit_into_16_bits_with_the_largest_inputs(kernels):
+    whole, largest = rounded(kernels, 6)
+    steps = whole / largest[:, None] * 127
+    assert np.abs(steps - steps.round()).max() < 1e-3
     first, second = neighbours(6, 9)
-    sums = 255 * (steps[:, first] + steps[:, second])
-    assert 31_000 < np.abs(sums).max() <= np.iinfo(np.int16).max
+    sums = 255 * np.abs(steps[:, first] + steps[:, second])
+    assert 32_000 < sums.max() <= np.iinfo(np.int16).max, "no larger, and no smaller than need be"
+
+
+def test_what_rounding_takes_from_weights_it_gives_to_others(kernels):
+    whole, largest = rounded(kernels, 6)
+    step = largest[:, None] / 127
+    nearest = np.round(kernels / step) * step
+    lost, lost_by_nearest = (np.abs((change - kernels).sum(axis=1)).mean() for change in (whole, nearest))
+    assert lost < 0.6 * lost_by_nearest
+    assert np.abs(whole - kernels).max() < 1.5 * step.max()
+
+
+def test_weights_in_whole_steps_stay_as_they_are():
+    kernels = np.array([[127, -5, 0, 3], [100, 27, -127, 9], [0, 0, 0, 0]], np.float32) / 8
+    whole, largest = rounded(kernels, 4)
+    assert np.array_equal(whole, kernels)
+    assert largest.tolist() == [127 / 8, 127 / 8, 0]
+
+
+class Product(nn.Module):
+    """A matrix product of whatever is made of its weights and the pixels."""
+
+    def __init__(self, shape, product):
+        super().__init__()
+        self.weights, self.product = nn.Parameter(torch.randn(shape).abs()), product
+
+    def forward(self, x):
+        return self.product(x, self.weights).relu()
 
 
 NETS = {
@@ -56,23 +89,36 @@ NETS = {
     "first layer alone": [nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 5, 5, stride=2), nn.ReLU()],
     "groups": [nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=2), nn.ReLU()],
     "dense": [nn.Flatten(), nn.Linear(784, 16), nn.ReLU()],
+    "matrix": [nn.Flatten(), Product((784, 16), lambda x, w: x @ w)],
+}
+NOT_ALL_IN_INT8 = {
+    "vector": Product((28,), lambda x, w: x @ w),
+    "stack": Product((2, 28, 8), lambda x, w: x.expand(-1, 2, -1, -1) @ w),
+    "one matrix in two ways": Product((28, 28), lambda x, w: (x @ w) @ w.T),
+    "weights on the left": Product((28, 28), lambda x, w: w @ x),
+    "weights of the last layer": Product((28, 28), lambda x, w: x @ w * w.sum()),
+    "computed weights": Product((28, 28), lambda x, w: x @ (w * (x.mean((0, 2, 3)) > -1))),
 }
 
 
-@pytest.fixture(scope="module", params=NETS)
-def quantised(request, sample):
+def int8_of(sample, *layers):
     """An int8 core of heavy kernels, all of one sign in the first outputs, and its ranges."""
     torch.manual_seed(0)
-    net = nn.Sequential(*NETS[request.param], nn.Flatten(), nn.LazyLinear(3)).eval()
+    net = nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(3)).eval()
     net(torch.zeros(2, 1, 28, 28))
     with torch.no_grad():
         for layer in net[:-1]:
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 layer.weight[0] = layer.weight[0].abs()
-                layer.weight[1] = -layer.weight[1].abs()
+                layer.weight[1:2] = -layer.weight[1:2].abs()
     core = export_core(Scores(net, 0.0, 1.0).eval(), 28, 28)
     ranges = calibrate(core, sample.images[:100])
     return quantise(core, ranges), ranges
+
+
+@pytest.fixture(scope="module", params=NETS)
+def quantised(request, sample):
+    return int8_of(sample, *NETS[request.param])
 
 
 def scores(core, images, level):
@@ -85,12 +131,44 @@ def scores(core, images, level):
     return session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(grouped)})[0]
 
 
-def test_integers_give_what_their_values_say_on_this_cpu(quantised):
+def assert_computes_what_integers_stand_for(core):
     images = np.random.default_rng(0).integers(128, 256, (50, 28, 28), np.uint8)
     levels = onnxruntime.GraphOptimizationLevel
-    expected = scores(quantised[0], images, levels.ORT_DISABLE_ALL)  # computes with what the integers stand for
-    answered = scores(quantised[0], images, levels.ORT_ENABLE_ALL)  # computes with integers
+    expected = scores(core, images, levels.ORT_DISABLE_ALL)  # computes with what the integers stand for
+    answered = scores(core, images, levels.ORT_ENABLE_ALL)  # computes with integers
     assert np.abs(answered - expected).max() < 0.05 * expected.std()
+
+
+def test_integers_give_what_they_stand_for_on_this_cpu(quantised):
+    assert_computes_what_integers_stand_for(quantised[0])
+
+
+@pytest.mark.parametrize("name", NOT_ALL_IN_INT8)
+def test_products_whose_neighbours_are_not_known_stay_float_or_are_exact(name, sample):
+    first = nn.Conv2d(1, 1, 3, padding=1), nn.ReLU()  # in int8 whatever comes after it
+    core, ranges = int8_of(sample, *first, NOT_ALL_IN_INT8[name])
+    assert quantisation_problems(core.SerializeToString(), ranges) == []
+    assert_computes_what_integers_stand_for(core)
+
+
+def test_the_gate_lets_two_neighbours_have_what_16_bits_hold(quantised):
+    assert [len(too_large(quantised, steps)) for steps in (64, 65)] == [0, 1]
+
+
+def too_large(quantised, steps):
+    """What the gate says where every weight of the first layer has so many steps."""
+    core, ranges = quantised
+    changed = onnx.ModelProto.FromString(core.SerializeToString())
+    tensor = next(x for x in changed.graph.initializer if x.data_type == onnx.TensorProto.INT8 and len(x.dims) > 1)
+    tensor.CopyFrom(numpy_helper.from_array(np.full(tensor.dims, steps, np.int8), tensor.name))
+    return quantisation_problems(changed.SerializeToString(), ranges)
+
+
+def test_the_gate_takes_no_int8_weights_that_it_cannot_place(quantised):
+    core, ranges = quantised
+    changed = onnx.ModelProto.FromString(core.SerializeToString())
+    changed.graph.initializer.append(numpy_helper.from_array(np.zeros((2, 2), np.int8), "stray"))
+    assert quantisation_problems(changed.SerializeToString(), ranges) == ["stray: int8, and not the weights of a layer"]
 
 
 def test_the_gate_finds_neighbours_that_are_too_large_in_every_layer(quantised):

@@ -1,9 +1,10 @@
-"""How large int8 weights may be, so that every CPU adds their products exactly.
+"""How large int8 weights may be, so that x86 adds their products exactly, on old CPUs as on new ones.
 
-x86 without VNNI multiplies two neighbours, uint8 inputs by int8 weights, and adds both products in 16 bits
+Without VNNI it multiplies two neighbours, uint8 inputs by int8 weights, and adds both products in 16 bits
 (``vpmaddubsw``), which end at 32,767: too few for 255 times two weights of 127 steps, enough for 255 * 128. So weights
-of one sign that meet there have no more than 127 steps together. Half of the steps for every weight (``reduce_range``
-of onnxruntime) is safe as well, and coarser: in a trained network large weights are rare and seldom meet.
+of one sign that meet there have no more than 127 steps together, and one more does no harm. Half of the steps for every
+weight (``reduce_range`` of onnxruntime) is safe as well, and coarser: in a trained network large weights are rare and
+seldom meet.
 """
 
 from collections import defaultdict
@@ -17,7 +18,7 @@ from onnx import NodeProto, helper
 MULTIPLIERS = ("Conv", "Gemm", "MatMul")  # the operators that integers are for
 LARGEST = 127  # steps of a weight, or of two neighbours of one sign together
 FITS = 128  # steps of two neighbours that 16 bits just hold
-_HANDED_ON = 0.8  # of a rounding error, to the next weight
+_HANDED_ON = 0.6  # of a rounding error, to the next weight
 
 Indices = npt.NDArray[np.int64]
 Weights = npt.NDArray[np.floating]
@@ -48,30 +49,29 @@ def largest_together(kernels: Weights, inputs: int) -> Weights:
     return largest
 
 
-def rounded(kernels: Weights, inputs: int) -> Weights:
-    """Return ``kernels`` ``[outputs, inputs * window]`` in whole steps, ``largest_together`` of each being 127.
+def rounded(kernels: Weights, inputs: int) -> tuple[Weights, Weights]:
+    """Return ``kernels`` ``[outputs, inputs * window]`` in whole steps, and what 127 steps are of each ``[outputs]``.
 
     Inputs beside each other are alike, and after ReLU all are above 0, so errors of one sign add up. Most of what
     rounding takes from a weight is therefore given to the next one, as in error diffusion (Floyd and Steinberg 1976).
-    Weights that are in whole steps already stay as they are.
+    Kernels in whole steps, the largest of which are 127, stay as they are.
     """
-    step = largest_together(kernels, inputs)[:, None] / LARGEST
-    step[step == 0] = 1
-    steps = kernels.astype(np.float64) / step
+    largest = largest_together(kernels, inputs)
+    step = np.where(largest == 0, 1, largest) / LARGEST
+    steps = np.ascontiguousarray(kernels.T, np.float64) / step  # [inputs * window, outputs]
     beside: dict[int, list[int]] = defaultdict(list)
     for pair in zip(*(which.tolist() for which in neighbours(inputs, kernels.shape[1] // inputs)), strict=True):
         for one, other in (pair, pair[::-1]):
             beside[one].append(other)
-    whole, error = np.zeros_like(steps), np.zeros(len(steps))  # 0 where nothing is decided yet
-    for number in range(kernels.shape[1]):
-        wanted = steps[:, number] + _HANDED_ON * error
-        taken = whole[:, beside[number]]
-        lowest = -LARGEST - taken.min(axis=1, initial=0)
-        highest = LARGEST - taken.max(axis=1, initial=0)
-        whole[:, number] = np.clip(np.round(wanted), lowest, highest)
-        error = wanted - whole[:, number]
-    result: Weights = (whole * step).astype(kernels.dtype)
-    return result
+    whole, error = np.zeros_like(steps), np.zeros_like(step)  # 0 where nothing is decided yet
+    for number, values in enumerate(steps):
+        wanted = values + _HANDED_ON * error
+        taken = whole[beside[number]]
+        lowest, highest = -LARGEST - taken.min(axis=0, initial=0), LARGEST - taken.max(axis=0, initial=0)
+        whole[number] = np.clip(np.round(wanted), lowest, highest)
+        error = wanted - whole[number]
+    result: Weights = (whole * step).T.astype(kernels.dtype)
+    return result, largest
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,14 @@ class Layer:
 
 
 def multiplied_in(node: NodeProto, weights: Mapping[str, Weights]) -> Layer | None:
-    """Return what an operator multiplies its input by, if it is one of ``weights``, by name: else None."""
+    """Return what an operator multiplies its input by; None if it is none of ``weights``, by name, or no matrix."""
     values = weights.get(node.input[1]) if node.op_type in MULTIPLIERS else None
-    if values is None:
+    if values is None or not values.size:
         return None
     if node.op_type == "Conv":
         return Layer(values.reshape(len(values), -1), values.shape[1], 0)
     if values.ndim != 2:
-        return None  # onnxruntime multiplies stacks of matrices otherwise
+        return None
     transposed = any(entry.name == "transB" and helper.get_attribute_value(entry) for entry in node.attribute)
     kernels = values if transposed else values.T
     return Layer(kernels, kernels.shape[1], 0 if transposed else 1)

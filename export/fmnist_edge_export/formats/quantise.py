@@ -8,6 +8,7 @@ import contextlib
 import copy
 import io
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 
 from fmnist_edge_export.data import Images, in_batches
-from fmnist_edge_export.formats.exact_products import MULTIPLIERS, largest_together, multiplied_in, rounded
+from fmnist_edge_export.formats.exact_products import MULTIPLIERS, Layer, multiplied_in, rounded
 from fmnist_edge_export.formats.onnx_core import LOGITS, PIXELS
 from fmnist_edge_export.formats.pooled_first_layer import pool_in_first_layer, store_kernel_once
 from fmnist_edge_runtime.errors import ModelError
@@ -73,7 +74,8 @@ def calibrate(core: ModelProto, images: Images) -> Ranges:
 
 def can_be_quantised(core: ModelProto) -> bool:
     """Tell whether anything but the last layer multiplies: the last one stays float."""
-    return any(node.op_type in MULTIPLIERS for node in core.graph.node[: _last_layer(core)])
+    others = _layers(core)[1]
+    return any(node.op_type in MULTIPLIERS and node.name not in others for node in core.graph.node[: _last_layer(core)])
 
 
 def quantise(core: ModelProto, ranges: Ranges) -> ModelProto:
@@ -85,11 +87,12 @@ def quantise(core: ModelProto, ranges: Ranges) -> ModelProto:
     _check(ranges, core)
     core, spans = _in_whole_steps(core)
     pooled, ranged_as = pool_in_first_layer(core)
-    if not ranged_as:
+    if not ranged_as or core.graph.node[0].input[1] not in spans:
         return _in_integers(core, spans, ranges)
     kernel, corners = (graph.node[0].input[1] for graph in (core.graph, pooled.graph))
     outputs = next(tensor.dims[0] for tensor in pooled.graph.initializer if tensor.name == corners)
-    spans[corners] = spans[kernel] * (outputs // len(spans.pop(kernel)))  # of each channel the same in every corner
+    of_channels = spans.pop(kernel)
+    spans[corners] = of_channels * (outputs // len(of_channels))  # the same in every corner
     ranges = ranges | {name: ranges[other] for name, other in ranged_as.items()}
     quantised = _in_integers(pooled, spans, ranges, ["Transpose", "Reshape"])
     store_kernel_once(quantised)
@@ -124,7 +127,7 @@ def _in_integers(core: ModelProto, spans: Spans, ranges: Ranges, also: Sequence[
         activation_qType=QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, data),
         nodes_to_quantize=[],
-        nodes_to_exclude=[node.name for node in core.graph.node[_last_layer(core) :]],
+        nodes_to_exclude=[*_layers(core)[1], *(node.name for node in core.graph.node[_last_layer(core) :])],
         op_types_to_quantize=[*_INTEGER_OPERATORS, *also],
         extra_options={"TensorQuantOverrides": spans},
     )
@@ -137,21 +140,41 @@ def _in_integers(core: ModelProto, spans: Spans, ranges: Ranges, also: Sequence[
 
 
 def _in_whole_steps(core: ModelProto) -> tuple[ModelProto, Spans]:
-    """Return ``core`` with rounded weights; and from where to where 8 bits go in each output, by weight's name."""
+    """Return ``core`` with rounded weights; and the range of each output, by the weight's name."""
     core = copy.deepcopy(core)
     tensors = {tensor.name: tensor for tensor in core.graph.initializer}
-    weights = {name: numpy_helper.to_array(tensor) for name, tensor in tensors.items()}
     spans: Spans = {}
-    for node in core.graph.node[: _last_layer(core)]:
-        layer = multiplied_in(node, weights)
-        if layer is None or node.input[1] in spans:
-            continue
-        name = node.input[1]
-        values = layer.as_weights(rounded(layer.kernels, layer.inputs), weights[name].shape)
-        tensors[name].CopyFrom(numpy_helper.from_array(values, name))
-        largest = largest_together(layer.kernels, layer.inputs).tolist()
-        spans[name] = [{"axis": layer.axis, "rmin": -size, "rmax": size} for size in largest]
+    for name, layer in _layers(core)[0].items():
+        kernels, largest = rounded(layer.kernels, layer.inputs)
+        tensors[name].CopyFrom(numpy_helper.from_array(layer.as_weights(kernels, tuple(tensors[name].dims)), name))
+        spans[name] = [{"axis": layer.axis, "rmin": -size, "rmax": size} for size in largest.tolist()]
     return core, spans
+
+
+def _layers(core: ModelProto) -> tuple[dict[str, Layer], list[str]]:
+    """Return the layers before the last that can be in int8, by their weights' names; and the operators that cannot.
+
+    Those whose weights are no float32 matrices or kernels, come first in a product, or are read by others in another
+    way: of them it is not known which weights meet (``exact_products.py``).
+    """
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in core.graph.initializer}
+    weights = {name: value for name, value in constants.items() if value.dtype == np.float32}
+    last = _last_layer(core)
+    ways = defaultdict(set)  # in which a value is read: as the weights of a layer, or None
+    for number, node in enumerate(core.graph.node):
+        for place, name in enumerate(node.input):
+            layer = multiplied_in(node, weights) if number < last and place == 1 else None
+            ways[name].add(layer and (layer.axis, layer.inputs))
+    layers, others = {}, []
+    for node in core.graph.node[:last]:
+        if node.op_type not in MULTIPLIERS or constants.keys().isdisjoint(node.input[:2]):
+            continue  # the product of two computed values is exact: both are uint8
+        layer = multiplied_in(node, weights)
+        if layer is not None and len(ways[node.input[1]]) == 1:
+            layers[node.input[1]] = layer
+        else:
+            others.append(node.name)
+    return layers, others
 
 
 def _leave_out_what_is_understood(quantised: ModelProto) -> None:

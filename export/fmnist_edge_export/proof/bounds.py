@@ -27,8 +27,8 @@ class Bounds:
     def self_test(self, reference: np.ndarray, own: np.ndarray) -> tuple[float, float]:
         """Return the tolerances of a self-test: against PyTorch's logits, and against the file's own when it was made.
 
-        Where logits are rounded to 8 bits, 1 % of their range is left to another CPU's integer kernels (saturating
-        ones, without VNNI, miss by far more); and the file must not be farther from PyTorch than when it was made.
+        Where logits are rounded to 8 bits, 1 % of their range is left to another CPU's integer kernels; and the file
+        must not be farther from PyTorch than when it was made.
         """
         if self.dlogit is not None:
             return self.dlogit, self.dlogit

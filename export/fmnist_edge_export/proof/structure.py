@@ -14,6 +14,7 @@ from fmnist_edge_runtime.errors import first_line
 from fmnist_edge_runtime.wire import has_external_data
 
 _KINDS = ("QuantizeLinear", "DequantizeLinear")
+_LAID_OUT_BY = ("Gather", "Transpose", "Reshape")  # a kernel may be stored more closely than it is used
 
 
 def onnx_problems(content: bytes) -> list[str]:
@@ -45,7 +46,7 @@ def quantisation_problems(content: bytes, ranges: Ranges) -> list[str]:
 
     Affine uint8: scale = (high - low) / 255 and zero point = round(-low / scale), with 0 inside the range; symmetric
     int8 and int32: zero point 0 (Nagel et al. 2021, arXiv 2106.08295, section 2). 0 is understood where none is given.
-    Nor may weights be larger than every CPU multiplies exactly (``exact_products.py``).
+    Nor may int8 weights be larger than x86 multiplies exactly (``exact_products.py``).
     """
     model = onnx.load_model_from_string(content)
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -86,18 +87,23 @@ def _quantisers(model: ModelProto) -> set[tuple[str, str, str]]:
 
 
 def _inexact_products(model: ModelProto, values: dict[str, np.ndarray]) -> list[str]:
-    """Return the layers with neighbouring int8 weights whose products do not fit into 16 bits together."""
-    known, given_back = dict(values), {}
-    problems = []
+    """Return the int8 weights of which two neighbours' products do not fit into 16 bits, or may not."""
+    constants = {name: (name, value) for name, value in values.items()}  # with the stored tensor they are made of
+    dequantised_from: dict[str, str] = {}
+    problems, known = [], set()
     for node in model.graph.node:
         if node.op_type == "DequantizeLinear":
-            given_back[node.output[0]] = node.input[0]
-        elif all(name in known for name in node.input):  # a kernel may be put together when the file is opened
-            results: Any = ReferenceEvaluator(node).run(None, known)
-            known.update(zip(node.output, results, strict=True))
-        elif node.op_type in MULTIPLIERS and (weights := known.get(given_back.get(node.input[1], ""))) is not None:
-            layer = multiplied_in(node, {node.input[1]: weights.astype(np.int64)})
-            largest = largest_together(layer.kernels, layer.inputs).max() if layer else 0
-            if largest > FITS:
-                problems.append(f"{given_back[node.input[1]]}: neighbours of {largest} steps, {FITS} fit")
-    return problems
+            dequantised_from[node.output[0]] = node.input[0]
+        elif node.op_type in _LAID_OUT_BY and all(name in constants for name in node.input):
+            evaluator: Any = ReferenceEvaluator(node)
+            (laid_out,) = evaluator.run(None, {name: constants[name][1] for name in node.input})
+            constants[node.output[0]] = constants[node.input[0]][0], laid_out
+        elif node.op_type in MULTIPLIERS:
+            stored, weights = constants.get(dequantised_from.get(node.input[1], ""), ("", np.zeros(0)))
+            layer = multiplied_in(node, {node.input[1]: weights.astype(np.int16)}) if weights.dtype == np.int8 else None
+            if layer is not None:
+                known.add(stored)
+                if (largest := largest_together(layer.kernels, layer.inputs).max()) > FITS:
+                    problems.append(f"{stored}: neighbours of {largest} steps, {FITS} fit")
+    matrices = {name for name, value in values.items() if value.dtype == np.int8 and value.ndim > 1}
+    return problems + [f"{name}: int8, and not the weights of a layer" for name in sorted(matrices - known)]
