@@ -18,7 +18,7 @@ from onnx import NodeProto, helper
 MULTIPLIERS = ("Conv", "Gemm", "MatMul")  # the operators that integers are for
 LARGEST = 127  # steps of a weight, or of two neighbours of one sign together
 FITS = 128  # steps of two neighbours that 16 bits just hold
-_HANDED_ON = 0.6  # of a rounding error, to the next weight
+_HANDED_ON = 0.8  # of a rounding error, to the next weight
 
 Indices = npt.NDArray[np.int64]
 Weights = npt.NDArray[np.floating]
