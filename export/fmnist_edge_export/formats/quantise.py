@@ -85,16 +85,16 @@ def quantise(core: ModelProto, ranges: Ranges) -> ModelProto:
         ModelError: the ranges are those of another network.
     """
     _check(ranges, core)
-    core, spans = _in_whole_steps(core)
+    core, spans, others = _in_whole_steps(core)
     pooled, ranged_as = pool_in_first_layer(core)
     if not ranged_as or core.graph.node[0].input[1] not in spans:
-        return _in_integers(core, spans, ranges)
+        return _in_integers(core, spans, others, ranges)
     kernel, corners = (graph.node[0].input[1] for graph in (core.graph, pooled.graph))
     outputs = next(tensor.dims[0] for tensor in pooled.graph.initializer if tensor.name == corners)
     of_channels = spans.pop(kernel)
     spans[corners] = of_channels * (outputs // len(of_channels))  # the same in every corner
     ranges = ranges | {name: ranges[other] for name, other in ranged_as.items()}
-    quantised = _in_integers(pooled, spans, ranges, ["Transpose", "Reshape"])
+    quantised = _in_integers(pooled, spans, others, ranges, ["Transpose", "Reshape"])
     store_kernel_once(quantised)
     return quantised
 
@@ -111,8 +111,10 @@ def quantise_as_it_is(core: ModelProto, ranges: Ranges) -> ModelProto:
     return _in_integers(*_in_whole_steps(core), ranges)
 
 
-def _in_integers(core: ModelProto, spans: Spans, ranges: Ranges, also: Sequence[str] = ()) -> ModelProto:
-    """Quantise; ``also`` are operators that only move values, to be done on integers."""
+def _in_integers(
+    core: ModelProto, spans: Spans, others: Sequence[str], ranges: Ranges, also: Sequence[str] = ()
+) -> ModelProto:
+    """Quantise, but for ``others``; ``also`` are operators that only move values, to be done on integers."""
     ranges = {**ranges, PIXELS: (0.0, 1.0)}  # scale 1/255, zero point 0: the raw pixels, whatever the images showed
     data = {
         name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
@@ -127,7 +129,7 @@ def _in_integers(core: ModelProto, spans: Spans, ranges: Ranges, also: Sequence[
         activation_qType=QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, data),
         nodes_to_quantize=[],
-        nodes_to_exclude=[*_layers(core)[1], *(node.name for node in core.graph.node[_last_layer(core) :])],
+        nodes_to_exclude=[*others, *(node.name for node in core.graph.node[_last_layer(core) :])],
         op_types_to_quantize=[*_INTEGER_OPERATORS, *also],
         extra_options={"TensorQuantOverrides": spans},
     )
@@ -139,16 +141,17 @@ def _in_integers(core: ModelProto, spans: Spans, ranges: Ranges, also: Sequence[
     return quantised
 
 
-def _in_whole_steps(core: ModelProto) -> tuple[ModelProto, Spans]:
-    """Return ``core`` with rounded weights; and the range of each output, by the weight's name."""
+def _in_whole_steps(core: ModelProto) -> tuple[ModelProto, Spans, list[str]]:
+    """Return ``core`` with rounded weights; the range of each output, by the weight's name; and what stays float."""
     core = copy.deepcopy(core)
     tensors = {tensor.name: tensor for tensor in core.graph.initializer}
     spans: Spans = {}
-    for name, layer in _layers(core)[0].items():
+    layers, others = _layers(core)
+    for name, layer in layers.items():
         kernels, largest = rounded(layer.kernels, layer.inputs)
         tensors[name].CopyFrom(numpy_helper.from_array(layer.as_weights(kernels, tuple(tensors[name].dims)), name))
         spans[name] = [{"axis": layer.axis, "rmin": -size, "rmax": size} for size in largest.tolist()]
-    return core, spans
+    return core, spans, others
 
 
 def _layers(core: ModelProto) -> tuple[dict[str, Layer], list[str]]:
