@@ -13,10 +13,11 @@ from fmnist_edge_runtime.photo import find_article
 from fmnist_edge_runtime.picture import PictureSource, open_picture
 
 ReadAs: TypeAlias = Literal["auto", "photo", "fmnist"]
+_UINT8 = np.dtype(np.uint8)
 WAYS: tuple[str, ...] = get_args(ReadAs)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which takes twice as long to make
 class Reading:
     """What the network is shown: ``views`` uint8 ``[V, height, width]``; how it was read; whether an article was found.
 
@@ -52,7 +53,7 @@ def read_picture(source: PictureSource, height: int, width: int, read_as: ReadAs
     """
     check_way(read_as)
     # Exactly an array, and no subclass: those may index in ways of their own.
-    if type(source) is np.ndarray and source.shape == (height, width) and source.dtype == np.uint8:
+    if type(source) is np.ndarray and source.shape == (height, width) and source.dtype == _UINT8:
         reading = _read_cells(source, read_as)
         if reading is not None:
             return reading
