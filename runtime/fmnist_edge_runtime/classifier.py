@@ -22,7 +22,6 @@ from fmnist_edge_runtime.bundled import bundled_model
 from fmnist_edge_runtime.contract import PICTURE_READER_VERSION, Contract
 from fmnist_edge_runtime.cores import MOST_THREADS, allowed_cores
 from fmnist_edge_runtime.errors import ImageError, ModelError
-from fmnist_edge_runtime.photo import weighed
 from fmnist_edge_runtime.picture import PictureSource, held, open_picture
 from fmnist_edge_runtime.prediction import Prediction
 from fmnist_edge_runtime.reader import ReadAs, Reading, check_way, read_image, read_picture
@@ -307,6 +306,8 @@ class Classifier:
     def _prediction(self, reading: Reading, row: list[float]) -> Prediction:
         contract = self._file.contract
         if reading.read_as == "photo":
+            from fmnist_edge_runtime.photo import weighed  # not for every start
+
             row = weighed(row, contract.labels)
         best = max(row)
         index = row.index(best)

@@ -8,7 +8,7 @@ import binascii
 import json
 import math
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from fmnist_edge_runtime.digest import sha256
 
@@ -24,8 +24,7 @@ class ContractError(ValueError):
     """The metadata is missing something, or says something that cannot be."""
 
 
-@dataclass(frozen=True)
-class SelfTest:
+class SelfTest(NamedTuple):
     """A few real images with the logits they must give.
 
     ``images`` is uint8 ``[n, height, width]`` as raw bytes; ``reference_logits`` are PyTorch's, ``file_logits`` this

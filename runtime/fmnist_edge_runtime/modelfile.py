@@ -4,9 +4,8 @@ The contract is the file's last metadata entry, so the file is the graph's bytes
 """
 
 import stat
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fmnist_edge_runtime import contract
 from fmnist_edge_runtime.contract import Contract, ContractError
@@ -19,8 +18,7 @@ _ADVICE = "give an ONNX file made by fmnist-edge export"
 _METADATA_PROPS, _KEY, _VALUE = 14, 1, 2  # ModelProto.metadata_props, StringStringEntryProto.key and .value
 
 
-@dataclass(frozen=True)
-class ModelFile:
+class ModelFile(NamedTuple):
     """A model file that was checked: all its bytes, and the contract among them."""
 
     source: str

@@ -1,24 +1,23 @@
 """From any picture to the uint8 array that the network takes: the one way there is."""
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from fmnist_edge_runtime.cutout import Mask
 from fmnist_edge_runtime.fmnist_form import fit, is_dark, is_fmnist_form, to_grey
-from fmnist_edge_runtime.photo import find_article
 from fmnist_edge_runtime.picture import PictureSource, open_picture
+
+if TYPE_CHECKING:
+    from fmnist_edge_runtime.cutout import Mask
 
 ReadAs: TypeAlias = Literal["auto", "photo", "fmnist"]
 _UINT8 = np.dtype(np.uint8)
 WAYS: tuple[str, ...] = get_args(ReadAs)
 
 
-@dataclass(slots=True)  # not frozen, which takes twice as long to make
-class Reading:
+class Reading(NamedTuple):
     """What the network is shown: ``views`` uint8 ``[V, height, width]``; how it was read; whether an article was found.
 
     Of a photograph there are several views, whose probabilities are averaged. ``mask`` is what was cut out of the whole
@@ -28,7 +27,7 @@ class Reading:
     views: npt.NDArray[np.uint8]
     read_as: str
     found: bool
-    mask: Mask | None = None
+    mask: "Mask | None" = None
 
     @property
     def pixels(self) -> npt.NDArray[np.uint8]:
@@ -69,6 +68,8 @@ def read_image(image: Image.Image, height: int, width: int, read_as: ReadAs) -> 
             return reading
     if read_as == "fmnist" or (read_as == "auto" and is_fmnist_form(image, height, width)):
         return Reading(fit(to_grey(image), height, width)[None], "fmnist", found=True)
+    from fmnist_edge_runtime.photo import find_article  # not for every start
+
     with np.errstate(all="ignore"):  # whatever the application has set: tiny weights of colours come to 0
         article = find_article(image, height, width)
     if article is None:
