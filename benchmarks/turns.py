@@ -24,13 +24,15 @@ def in_turns(
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Return microseconds ``[rounds]`` for each call: in each round the median over ``in_a_row`` pictures.
 
-    A call gets uint8 ``[1, height, width]``. The first round warms up and does not count; who is first changes.
+    A call gets uint8 ``[1, height, width]``. The first round warms up and does not count; who is first changes,
+    and who comes after whom.
     """
     names = list(calls)
     times = {name: np.empty(rounds + 1) for name in names}
     for number in range(rounds + 1):
         start = number % len(names)
-        for name in names[start:] + names[:start]:
+        order = names[start:] + names[:start]
+        for name in order if number % 2 else order[::-1]:
             call, taken = calls[name], []
             for index in range(number * in_a_row, (number + 1) * in_a_row):
                 at = index % len(images)

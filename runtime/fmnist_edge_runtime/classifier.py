@@ -83,6 +83,7 @@ class Classifier:
         self._load()
 
     def _load(self) -> None:
+        self._size = (self.contract.height, self.contract.width)
         # The session, None once it is closed, and the process that made it: one value, so that no thread sees the one
         # without the other.
         self._live: tuple[Any, int] = (session.create(self._file, self._threads), os.getpid())
@@ -260,36 +261,35 @@ class Classifier:
 
     def _run(self, work: Callable[..., Answer], *images: Images) -> Answer:
         """Return what ``work`` gives for the session and ``images``; ModelError for whatever it raises."""
-        current = self._current_session()
+        current, process = self._live
+        if current is None or process != os.getpid():
+            current = self._session_made_here()
         try:
             return work(current, *images)
         except Exception as error:  # a graph that loads may still fail, or answer in another shape than it declares
             raise session.cannot_run(self._file.source, error) from error
 
-    def _current_session(self) -> Any:
-        current, process = self._live
+    def _session_made_here(self) -> Any:
+        """Return the session, a new one if another process made it."""
+        if self._live[0] is not None:
+            with _changing:
+                current, process = self._live
+                if current is not None and process != os.getpid():
+                    self._load()
+        current = self._live[0]
         if current is None:
             raise ModelError(f"{self._file.source}: this classifier is closed; make a new one")
-        if process == os.getpid():
-            return current
-        self._revive()
-        return self._current_session()
-
-    def _revive(self) -> None:
-        with _changing:
-            current, process = self._live
-            if current is not None and process != os.getpid():
-                self._load()
+        return current
 
     def _check(self, images: Images) -> None:
-        wanted = (self._file.contract.height, self._file.contract.width)
+        wanted = self._size
         if not isinstance(images, np.ndarray) or images.dtype != _UINT8 or images.shape[1:] != wanted:
             given = f"{images.dtype} {list(images.shape)}" if isinstance(images, np.ndarray) else type(images).__name__
             raise ImageError(f"an array of {given}: uint8 [N, {wanted[0]}, {wanted[1]}] is needed")
 
     def _answer(self, reading: Reading) -> Prediction:
         if len(reading.views) == 1:  # no mean to take, which would cost as much as making the answer
-            return self._prediction(reading, self.probabilities(reading.views)[0].tolist())
+            return self._prediction(reading, self._run(session.run_probabilities, reading.views)[0].tolist())
         return self._prediction(reading, self._rows([reading.views])[0])
 
     def _rows(self, views: list[Images]) -> list[list[float]]:

@@ -119,4 +119,4 @@ def test_what_onnxruntime_warns_of_stays_off_the_terminal(bundled, capfd):
 
 def test_one_thread_unless_asked_otherwise():
     with Classifier() as classifier:
-        assert classifier._current_session().get_session_options().intra_op_num_threads == 1
+        assert classifier._live[0].get_session_options().intra_op_num_threads == 1

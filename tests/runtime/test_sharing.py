@@ -76,7 +76,7 @@ def test_a_pickle_holds_the_model_and_the_options(sample):
     with Classifier(threads=2) as classifier:
         copy = pickle.loads(pickle.dumps(classifier))
         assert copy.predict(sample.images[7]) == classifier.predict(sample.images[7])
-    assert copy._current_session().get_session_options().intra_op_num_threads == 2
+    assert copy._live[0].get_session_options().intra_op_num_threads == 2
 
 
 if hasattr(os, "fork"):
