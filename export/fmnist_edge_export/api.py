@@ -1,6 +1,7 @@
 """Exporting from Python, and the two ways a model comes to be exported."""
 
 import logging
+import operator
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -97,7 +98,7 @@ def export_model(
         raise ModelError(f"labels of {type(labels).__name__}: a list in the order of the scores is needed")
     examples, example_labels = _checked_examples(examples, example_labels, len(labels))
     asked = formats_named(tuple(FORMATS) if formats is None else formats)
-    height, width = size if examples is None else examples.shape[1:]
+    height, width = _checked_size(size) if examples is None else examples.shape[1:]
     training = {part: part.training for part in module.modules()}
     weights = weights_of(module)
     record = Record(
@@ -107,8 +108,8 @@ def export_model(
         height=height,
         width=width,
         weights_sha256=sha256_of_bytes(weights),
-        mean=float(mean),
-        std=float(std),
+        mean=_number("mean", mean),
+        std=_number("std", std),
         licence=licence,
     )
     _check_record(record)
@@ -191,6 +192,21 @@ def _check_example_labels(labels: np.ndarray, count: int, classes: int) -> None:
     if not ((labels >= 0) & (labels < classes)).all():
         outside = labels[(labels < 0) | (labels >= classes)][0]
         raise ModelError(f"{outside} among the example_labels; there are {classes} labels, 0 to {classes - 1}")
+
+
+def _checked_size(size: object) -> tuple[int, int]:
+    try:
+        height, width = (operator.index(side) for side in size)  # type: ignore[attr-defined]  # what is none raises
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"size {size!r}: height and width, two whole numbers, are needed") from error
+    return height, width
+
+
+def _number(name: str, given: object) -> float:
+    try:
+        return float(given)  # type: ignore[arg-type]  # what is none raises
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{name} {given!r}: one number is needed") from error
 
 
 def _check_record(record: Record) -> None:

@@ -31,8 +31,18 @@ def negative_log_likelihood(logits: Floats, labels: Labels) -> float:
     return float(-log_softmax(logits.astype(np.float64))[np.arange(len(labels)), labels].mean())
 
 
+def likelihood_loss(probabilities: Floats, labels: Labels) -> float:
+    """Return the mean of -log p(label), in nats, for probabilities ``[N, K]``; 0 counts as 1e-30."""
+    return negative_log_likelihood(np.log(np.maximum(probabilities, 1e-30)), labels)
+
+
 def fit_temperature(logits: Floats, labels: Labels) -> float:
-    """Return the temperature with the least negative log-likelihood (Guo et al. 2017, arXiv 1706.04599, section 4)."""
+    """Return the temperature with the least negative log-likelihood (Guo et al. 2017, arXiv 1706.04599, section 4).
+
+    1 for a single label, which has a probability of 1 at any temperature.
+    """
+    if logits.shape[1] == 1:
+        return 1.0
     losses = [negative_log_likelihood(logits / temperature, labels) for temperature in _TEMPERATURES]
     return round(float(_TEMPERATURES[int(np.argmin(losses))]), 4)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fmnist_edge_export.calibration import calibration_error
+from fmnist_edge_export.calibration import calibration_error, likelihood_loss
 from fmnist_edge_export.data import Dataset
 from fmnist_edge_runtime.classifier import Classifier
 
@@ -42,12 +42,11 @@ def evaluate(
     size = len(classifier.labels)
     confusion = np.zeros((size, size), int)
     np.add.at(confusion, (data.labels, given), 1)
-    of_truth = np.maximum(probabilities[np.arange(len(data)), data.labels].astype(np.float64), 1e-30)
     return Evaluation(
         images=len(data),
         labels=classifier.labels,
         accuracy=float((given == data.labels).mean()),
-        nll=float(-np.log(of_truth).mean()),
+        nll=likelihood_loss(probabilities, data.labels),
         ece=calibration_error(probabilities, data.labels),
         known=float(np.mean([classifier.contract.is_known(float(best)) for best in probabilities.max(axis=1)])),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),

@@ -70,13 +70,25 @@ def recover(target: Path) -> None:
 
 
 def refuse_unless_replaceable(target: Path) -> None:
-    """Raise if ``target`` must not be replaced: it is a file, a folder that holds folders, or a link to itself."""
+    """Raise if ``target`` must not be replaced.
+
+    It is a file, a link to itself, the folder that one stands in, which would then be gone from under one's feet, or a
+    folder that holds what can be no part of a model: folders, pipes, sockets.
+    """
     if target.is_symlink():  # links were followed as far as they lead
         raise ModelError(f"{target}: is a link that leads to itself; name another --out")
     if target.exists() and not target.is_dir():
         raise ModelError(f"{target}: is a file; name another --out")
-    if target.is_dir() and any(entry.is_dir() for entry in target.iterdir()):
-        raise ModelError(f"{target}: holds folders, so it is not a model's folder; name another --out")
+    if not target.is_dir():
+        return
+    with contextlib.suppress(OSError):  # the folder that one stands in is gone already
+        if target.samefile(Path.cwd()):
+            raise ModelError(f"{target}: is the folder you are in, and would be replaced; call this from another one")
+    for entry in target.iterdir():
+        if entry.is_dir():
+            raise ModelError(f"{target}: holds folders, so it is not a model's folder; name another --out")
+        if not entry.is_symlink() and not entry.is_file():
+            raise ModelError(f"{target}: holds {entry.name}, which is no file; name another --out")
 
 
 def _recover(target: Path) -> None:

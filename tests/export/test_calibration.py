@@ -25,6 +25,10 @@ def test_the_temperature_that_made_the_labels_is_found(temperature):
     assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.1)
 
 
+def test_a_single_label_is_certain_at_any_temperature():
+    assert fit_temperature(np.array([[3.0], [-2.0]]), np.array([0, 0])) == 1
+
+
 def test_softmax_survives_large_logits():
     assert softmax(np.array([[1e4, 0.0]])).tolist() == [[1.0, 0.0]]
 

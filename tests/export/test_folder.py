@@ -47,6 +47,25 @@ def test_a_folder_is_verified_where_the_one_that_holds_it_may_only_be_entered(ta
     assert verify(target).ok
 
 
+def test_a_folder_that_holds_folders_is_no_models(target):
+    (target / "thesis").mkdir()
+    with pytest.raises(ModelError, match="edge: holds folders, so it is not a model's folder"):
+        folder.refuse_unless_replaceable(target)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_folder_that_holds_a_pipe_is_no_models(target):
+    os.mkfifo(target / "queue")
+    with pytest.raises(ModelError, match="edge: holds queue, which is no file"):
+        folder.refuse_unless_replaceable(target)
+
+
+def test_the_folder_that_one_stands_in_is_not_taken_away(target, monkeypatch):
+    monkeypatch.chdir(target)
+    with pytest.raises(ModelError, match="edge: is the folder you are in, and would be replaced; call this from"):
+        folder.refuse_unless_replaceable(target)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions are others there")
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o2775])
 def test_the_new_set_has_the_permissions_of_the_old_one(tmp_path, mode):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_edge_export.calibration import calibration_error, negative_log_likelihood, softmax
+from fmnist_edge_export.calibration import calibration_error, likelihood_loss, softmax
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.proof.probes import Probes
 from fmnist_edge_export.source import Run
@@ -126,6 +126,6 @@ def _accuracy(
     return Accuracy(
         reference=float((reference.argmax(axis=1) == labels).mean()),
         file=float((logits.argmax(axis=1) == labels).mean()),
-        nll=negative_log_likelihood(np.log(np.maximum(chances, 1e-30)), labels),
+        nll=likelihood_loss(chances, labels),
         ece=calibration_error(chances, labels),
     )
