@@ -81,6 +81,12 @@ def name_a_scale_otherwise(model):
     next(tensor for tensor in model.graph.initializer if tensor.name == "conv_7_scale").name = "other"
 
 
+def take_back_by_a_like_scale(model):
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and "relu_16_scale" in node.input:
+            node.input[1] = "relu_1_scale"  # 1 % more
+
+
 def shrink_scores(model):
     for tensor in model.graph.initializer:
         if tensor.name.startswith("head."):
@@ -105,6 +111,7 @@ FAULTS = {
     "wrong zero point": ("onnx-int8", constant("relu_6_zero_point", lambda value: value + np.uint8(1))),
     "missing zero point": ("onnx-int8", in_graph(leave_out_a_zero_point)),
     "a scale of another name": ("onnx-int8", in_graph(name_a_scale_otherwise)),
+    "taken back by another scale": ("onnx-int8", in_graph(take_back_by_a_like_scale)),
     "scores of a fifth": ("onnx-int8", in_graph(shrink_scores)),
     "products too large": ("onnx-int8", constant("widen1.conv.weight_quantized", meet_at_their_largest)),
     "wrong input zero point": ("onnx-int8", constant("pixels_zero_point", lambda value: value + np.uint8(1))),

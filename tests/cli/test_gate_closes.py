@@ -38,6 +38,7 @@ def export(run, artifacts, tmp_path):
         ("missing zero point", "onnx-int8", {"structure"}),
         ("a scale of another name", "onnx-int8", {"structure"}),
         ("wrong input zero point", "onnx-int8", {"structure"}),
+        ("taken back by another scale", "onnx-int8", {"structure"}),
         ("products too large", "onnx-int8", {"structure"}),
         ("scores of a fifth", "onnx-int8", {"probabilities"}),
     ],

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto, NodeProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from fmnist_edge_export.formats.exact_products import FITS, MULTIPLIERS, largest_together, multiplied_in
@@ -74,6 +74,7 @@ def quantisation_problems(content: bytes, ranges: Ranges) -> list[str]:
             problems.append(f"{scale_name}: {float(scale):g} where {right_scale:g} is right")
         if int(zero) != right_zero:
             problems.append(f"{zero_name or value_name}: {int(zero)} where {right_zero} is right")
+    problems += _taken_back_otherwise(model, values)
     problems += _inexact_products(model, values)
     if not any(node.op_type == "DequantizeLinear" for node in model.graph.node):
         problems.append("nothing is quantised")
@@ -84,6 +85,23 @@ def _quantisers(model: ModelProto) -> set[tuple[str, str, str]]:
     """Return operator, scale and zero point, which may be missing, of all that quantises or takes it back."""
     found = [(node.op_type, *node.input[1:3], "") for node in model.graph.node if node.op_type in _KINDS]
     return {(operator, scale, zero) for operator, scale, zero, *_ in found}
+
+
+def _taken_back_otherwise(model: ModelProto, values: dict[str, np.ndarray]) -> list[str]:
+    """Return what is quantised by one scale or zero point, and taken back by another."""
+
+    def parameters(node: NodeProto) -> tuple[Any, Any]:
+        zero = node.input[2] if len(node.input) > 2 else ""
+        return values[node.input[1]].tolist(), values[zero].tolist() if zero else 0
+
+    quantised = {node.output[0]: parameters(node) for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    return [
+        f"{node.input[0]}: taken back by {' and '.join(node.input[1:3])}, quantised by others"
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear"
+        and node.input[0] in quantised
+        and parameters(node) != quantised[node.input[0]]
+    ]
 
 
 def _inexact_products(model: ModelProto, values: dict[str, np.ndarray]) -> list[str]:
