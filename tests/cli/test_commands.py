@@ -58,8 +58,10 @@ def test_version(invoke):
 
 def test_info_for_people_and_for_programs(invoke, root):
     path = root / "artifacts/edge/edge.onnx"
-    assert "model        edge (edge), onnx\n" in invoke("info", path).stdout
+    shown = invoke("info", path).stdout
     said = json.loads(invoke("info", path, "--json").stdout)
+    assert "model        edge (edge), onnx\n" in shown
+    assert f"weights      sha256 {said['weights_sha256']}\ngraph        sha256 {said['graph_sha256']}\n" in shown
     assert said["path"] == str(path)
     assert said["labels"][9] == "Ankle boot"
     assert json.loads(invoke("info", "--json").stdout)["format"] == "onnx-int8"

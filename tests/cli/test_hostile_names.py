@@ -87,6 +87,18 @@ def test_a_picture_takes_one_line_of_the_terminal_whatever_its_name_is(terminal,
     assert len(text.splitlines()) == len(pictures) + len(broken)
 
 
+def test_a_terminal_that_knows_ascii_alone_gets_every_line(run, root, tmp_path):
+    content = (root / "examples/pictures/bag.png").read_bytes()
+    for name in ("Schuhgröße.png", "靴.png"):
+        (tmp_path / name).write_bytes(content)
+    done = run("predict", tmp_path, tmp_path / "größer.png", environment={"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 1
+    first, second = done.stdout.decode("ascii").splitlines()
+    assert r"Schuhgr\xf6\xdfe.png: Bag" in first
+    assert r"\u9774.png: Bag" in second
+    assert rb"gr\xf6\xdfer.png: cannot be read" in done.stderr
+
+
 def test_views_are_saved_under_plain_names(terminal, pictures, broken, tmp_path):
     code, text = terminal("predict", *pictures, *broken, "--save-view", tmp_path / "views")
     assert code == 1

@@ -5,6 +5,7 @@ import contextlib
 import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from fmnist_edge_runtime import classifier as runtime_classifier
 from fmnist_edge_runtime import session
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import ModelError
@@ -106,6 +108,16 @@ if hasattr(os, "fork"):
             wanted = classifier.predict(sample.images[0]).label
             assert told_by_a_child(lambda: classifier.predict(sample.images[0]).label) == wanted
             assert classifier.predict(sample.images[0]).label == wanted
+
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+    def test_a_child_of_a_moment_in_which_a_thread_changes_a_session_answers(classifier, sample):
+        def told_or_stuck():
+            signal.alarm(60)  # ends a child that waits for a thread that it has not
+            return classifier.predict(sample.images[0]).label
+
+        with runtime_classifier._changing:
+            told = told_by_a_child(told_or_stuck)
+        assert told == classifier.predict(sample.images[0]).label
 
     FORGOTTEN = """
 import os, sys, numpy
