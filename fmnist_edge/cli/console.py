@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TextIO, TypeVar
 
 import typer
 
@@ -78,13 +78,18 @@ def discard_output() -> None:
 def complain(message: str) -> None:
     """Print one line on standard error; a closed one is no reason to fail."""
     with contextlib.suppress(OSError, ValueError):
-        typer.echo(f"fmnist-edge: {printable(message)}", err=True)
+        typer.echo(_shown(f"fmnist-edge: {message}", sys.stderr), err=True)
 
 
 def show(*lines: str) -> None:
     """Print lines of results in one write, whatever is in them and whatever the terminal's encoding is."""
-    encoding = sys.stdout.encoding or "ascii"
-    typer.echo("\n".join(map(printable, lines)).encode(encoding, "backslashreplace").decode(encoding))
+    typer.echo("\n".join(_shown(line, sys.stdout) for line in lines))
+
+
+def _shown(line: str, stream: TextIO) -> str:
+    """Return a line as the stream's encoding can say it; Typer would send UTF-8 to one of ASCII."""
+    encoding = stream.encoding or "ascii"
+    return printable(line).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def show_verdict(lines: Iterable[str]) -> None:
@@ -110,7 +115,7 @@ def say(message: str, *, quiet: bool) -> None:
     """Print a line about what goes on, on standard error."""
     if not quiet:
         with contextlib.suppress(OSError, ValueError):
-            typer.echo(printable(message), err=True)
+            typer.echo(_shown(message, sys.stderr), err=True)
 
 
 @contextlib.contextmanager
