@@ -32,7 +32,7 @@ def in_turns(
     for number in range(rounds + 1):
         start = number % len(names)
         order = names[start:] + names[:start]
-        for name in order if number % 2 else order[::-1]:
+        for name in order if number // len(names) % 2 else order[::-1]:
             call, taken = calls[name], []
             for index in range(number * in_a_row, (number + 1) * in_a_row):
                 at = index % len(images)

@@ -30,6 +30,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no w
 Threads = Annotated[int, typer.Option(min=1, max=MOST_THREADS, metavar="N", help="Threads inside one inference.")]
 Data = Annotated[Path | None, typer.Option(parser=named_path, metavar="DIR", help="Where Fashion-MNIST is.")]
 
+_bars: list[Any] = []  # that are on the terminal now
+
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
@@ -77,8 +79,7 @@ def discard_output() -> None:
 
 def complain(message: str) -> None:
     """Print one line on standard error; a closed one is no reason to fail."""
-    with contextlib.suppress(OSError, ValueError):
-        typer.echo(_shown(f"fmnist-edge: {message}", sys.stderr), err=True)
+    say(f"fmnist-edge: {message}", quiet=False)
 
 
 def show(*lines: str) -> None:
@@ -104,18 +105,23 @@ def show_verdict(lines: Iterable[str]) -> None:
 @contextlib.contextmanager
 def progress(length: int, label: str, *, quiet: bool) -> Iterator[Callable[[int], None]]:
     """Yield a function that moves a bar on standard error; where that is no terminal, it does nothing."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda steps: None
         return
-    with typer.progressbar(length=length, label=label, file=sys.stderr) as bar:
-        yield bar.update
+    with typer.progressbar(length=length, label=label, file=sys.stderr, width=0) as bar:  # as wide as the terminal
+        _bars.append(bar)
+        try:
+            yield bar.update
+        finally:
+            _bars.remove(bar)
 
 
 def say(message: str, *, quiet: bool) -> None:
     """Print a line about what goes on, on standard error."""
     if not quiet:
+        over_the_bar = "\r\x1b[K" if _bars else ""  # which is drawn again, below, with the next step
         with contextlib.suppress(OSError, ValueError):
-            typer.echo(_shown(message, sys.stderr), err=True)
+            typer.echo(over_the_bar + _shown(message, sys.stderr), err=True)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import io
 import math
 import os
 import re
@@ -27,6 +28,8 @@ from fmnist_edge.cli.console import (
 from fmnist_edge_runtime.errors import printable
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from fmnist_edge_runtime.classifier import Classifier
     from fmnist_edge_runtime.picture import PictureSource
     from fmnist_edge_runtime.prediction import Prediction
@@ -177,8 +180,20 @@ def _explained(classifier: "Classifier", names: list[str], asked: _Asked, folder
             answer, view = error, None
         yield say_of([(name, answer)], asked.top, asked.jsonl)  # also where the drawing cannot be saved
         if view:
-            drawing.unlink(missing_ok=True)  # a link there may lead to anything
-            view.save(drawing)
+            _save(view, drawing)
+
+
+def _save(view: "Image", drawing: Path) -> None:
+    """Save a view whole or not at all, whenever Ctrl-C comes; a link of its name is replaced, not followed."""
+    content = io.BytesIO()
+    view.save(content, "PNG")
+    unfinished = drawing.with_name(f".{drawing.name}.unfinished")
+    try:
+        unfinished.write_bytes(content.getvalue())
+        unfinished.replace(drawing)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(drawing)) from error
 
 
 def _drawing(folder: Path, number: int, name: str) -> Path:

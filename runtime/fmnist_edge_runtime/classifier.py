@@ -40,6 +40,14 @@ _classifiers: "weakref.WeakSet[Classifier]" = weakref.WeakSet()  # of this proce
 _changing = threading.Lock()  # held while a classifier gets another session, or loses its own
 
 
+def _finish_imports() -> None:
+    """Load what the first photograph would: a child waits for ever for what a thread of the parent is importing."""
+    if _classifiers and threading.active_count() > 1:
+        from fmnist_edge_runtime import photo  # noqa: F401
+
+        Image.init()
+
+
 def _prepare_child() -> None:
     """Make a child after fork safe: it has the parent's locks and sessions, but none of the parent's threads."""
     global _changing  # a thread of the parent may have held it at the moment of the fork
@@ -52,7 +60,7 @@ def _prepare_child() -> None:
 
 
 if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_prepare_child)
+    os.register_at_fork(before=_finish_imports, after_in_child=_prepare_child)
 
 
 class Classifier:
@@ -83,7 +91,6 @@ class Classifier:
         self._load()
 
     def _load(self) -> None:
-        self._size = (self.contract.height, self.contract.width)
         # The session, None once it is closed, and the process that made it: one value, so that no thread sees the one
         # without the other.
         self._live: tuple[Any, int] = (session.create(self._file, self._threads), os.getpid())
@@ -282,7 +289,8 @@ class Classifier:
         return current
 
     def _check(self, images: Images) -> None:
-        wanted = self._size
+        contract = self._file.contract
+        wanted = (contract.height, contract.width)
         if not isinstance(images, np.ndarray) or images.dtype != _UINT8 or images.shape[1:] != wanted:
             given = f"{images.dtype} {list(images.shape)}" if isinstance(images, np.ndarray) else type(images).__name__
             raise ImageError(f"an array of {given}: uint8 [N, {wanted[0]}, {wanted[1]}] is needed")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.ma  # np.unique would import it when it is called, perhaps amid a fork
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]

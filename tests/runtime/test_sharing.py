@@ -74,6 +74,20 @@ def test_a_spawned_process_gets_it_by_pickle(classifier, sample):
     assert answers == [classifier.predict(image) for image in sample.images[:3]]
 
 
+def test_a_copy_of_a_closed_classifier_is_closed(classifier, sample):
+    classifier.close()
+    copy = pickle.loads(pickle.dumps(classifier))
+    photograph = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    for ask in (
+        lambda: copy.probabilities(sample.images),
+        lambda: copy.predict(photograph),
+        lambda: copy.predict(sample.images[0]),
+        lambda: list(copy.predict_many([photograph])),
+    ):
+        with pytest.raises(ModelError, match="is closed"):
+            ask()
+
+
 def test_a_pickle_holds_the_model_and_the_options(sample):
     with Classifier(threads=2) as classifier:
         copy = pickle.loads(pickle.dumps(classifier))
@@ -140,6 +154,32 @@ if os.fork():
     )
     def test_a_child_ends_that_forgets_or_closes_its_parents_classifier(child):
         done = subprocess.run([sys.executable, "-c", FORGOTTEN + child], check=False, timeout=120)
+        assert done.returncode == 7
+
+    AMID_AN_IMPORT = """
+import os, signal, sys, threading, time, numpy
+from fmnist_edge_runtime.classifier import Classifier
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "fmnist_edge_runtime.cutout":
+            importing.set()
+            time.sleep(1)
+
+importing, classifier = threading.Event(), Classifier()
+photo = numpy.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=numpy.uint8)
+sys.meta_path.insert(0, Slow())
+threading.Thread(target=classifier.predict, args=(photo,)).start()
+importing.wait()
+if not os.fork():
+    signal.alarm(60)
+    classifier.predict(photo)
+    os._exit(7)
+sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+    def test_a_child_of_the_moment_of_the_first_photograph_answers():
+        done = subprocess.run([sys.executable, "-c", AMID_AN_IMPORT], check=False, timeout=120)
         assert done.returncode == 7
 
     @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
