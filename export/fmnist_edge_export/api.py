@@ -91,9 +91,11 @@ def export_model(
         ImageError: ``examples`` are no uint8 pictures.
         ParityError: a proof failed; ``out`` is as it was, the error's ``report`` says which.
     """
-    target = Path(os.path.realpath(out))  # pathlib's own way fails where a link leads to itself
-    if isinstance(formats, str):
-        raise ModelError(f"formats {formats!r}: a text; give a list of them")
+    target = _checked_path(out)
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"a {type(module).__name__} instead of a torch.nn.Module; give the network itself")
+    if formats is not None and not (isinstance(formats, list | tuple) and all(isinstance(x, str) for x in formats)):
+        raise ModelError(f"formats {formats!r}: a list of names is needed")
     if not isinstance(labels, Sequence):
         raise ModelError(f"labels of {type(labels).__name__}: a list in the order of the scores is needed")
     examples, example_labels = _checked_examples(examples, example_labels, len(labels))
@@ -114,18 +116,20 @@ def export_model(
     )
     _check_record(record)
     try:
-        source = Source(module.eval(), record, weights)
+        module.eval()
+        source = Source(module, record, weights)
         notes: tuple[str, ...] = ("no examples were given: temperature 1, nothing is unknown, no int8 form",)
         real, words = _sample_of_size(height, width), "Fashion-MNIST's sample pictures"
         quantisable = False
         if examples is not None:
-            source, notes = _calibrated(source, examples, example_labels)
-            ranges, of_int8 = _ranges(source.core, examples)
-            quantisable = ranges is not None
-            if formats is not None and FORMATS["onnx-int8"] in asked and not quantisable:
-                raise ModelError(f"{target.name}: {of_int8}; leave int8 out")
-            source, notes = source.with_record(replace(source.record, ranges=ranges)), (*notes, of_int8)
             real, words = examples, "the examples given"
+            source, notes = _calibrated(source, examples, example_labels)
+            if FORMATS["onnx-int8"] in asked:
+                ranges, of_int8 = _ranges(source.core, examples)
+                quantisable = ranges is not None
+                if formats is not None and not quantisable:
+                    raise ModelError(f"{target.name}: {of_int8}; leave int8 out")
+                source, notes = source.with_record(replace(source.record, ranges=ranges)), (*notes, of_int8)
         if formats is None and not quantisable:
             asked = [form for form in asked if form.name != "onnx-int8"]
         probes = make_probes(real, example_labels, words, real)
@@ -180,7 +184,10 @@ def _checked_examples(
         )
         raise ImageError(f"examples of {given}: uint8 [M, H, W] is needed, with M >= 1")
     if labels is not None:
-        labels = np.asarray(labels)  # a list, or a tensor
+        try:
+            labels = np.asarray(labels)  # a list, or a tensor
+        except ValueError as error:
+            raise ModelError(f"example_labels: no array can be made of them ({first_line(error)})") from error
         _check_example_labels(labels, len(examples), classes)
     return examples, labels
 
@@ -194,6 +201,13 @@ def _check_example_labels(labels: np.ndarray, count: int, classes: int) -> None:
         raise ModelError(f"{outside} among the example_labels; there are {classes} labels, 0 to {classes - 1}")
 
 
+def _checked_path(out: object) -> Path:
+    try:
+        return Path(os.path.realpath(out))  # type: ignore[call-overload]  # pathlib's own fails at a link to itself
+    except (TypeError, ValueError) as error:  # no path; a zero byte in it
+        raise ModelError(f"out {out!r}: the path of a folder is needed") from error
+
+
 def _checked_size(size: object) -> tuple[int, int]:
     try:
         height, width = (operator.index(side) for side in size)  # type: ignore[attr-defined]  # what is none raises
@@ -205,7 +219,7 @@ def _checked_size(size: object) -> tuple[int, int]:
 def _number(name: str, given: object) -> float:
     try:
         return float(given)  # type: ignore[arg-type]  # what is none raises
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{name} {given!r}: one number is needed") from error
 
 
@@ -219,8 +233,10 @@ def _check_record(record: Record) -> None:
     if record.height * record.width > _MOST_PIXELS:
         words = f"their pixels are kept in every file's self-test, for which {_MOST_PIXELS:,} are the most"
         raise ModelError(f"pictures of {record.height} x {record.width}: {words}")
-    if record.std <= 0 or not np.isfinite([record.mean, record.std]).all():
-        raise ModelError(f"mean {record.mean}, std {record.std}: finite numbers and a std above 0 are needed")
+    with np.errstate(over="ignore"):
+        mean, std = np.float32(record.mean), np.float32(record.std)
+    if not (std > 0 and np.isfinite([mean, std]).all()):
+        raise ModelError(f"mean {record.mean}, std {record.std}: finite float32 and a std above 0 are needed")
     try:
         check_types(record)
         "".join(labels).encode()

@@ -24,8 +24,10 @@ _NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP)  # what a network's fi
 @contextlib.contextmanager
 def staging(target: Path) -> Iterator[Path]:
     """Yield a new folder beside ``target``, removed in the end unless :func:`swap` took it away."""
+    missing = [parent for parent in target.parents if not parent.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as held:
+        held.callback(_remove_empty, missing)
         # Its lock tells it from one that a killed process left. Until it has that, the parent's keeps others away.
         with locked(target.parent):
             folder = target.with_name(f"{_new(target)}{secrets.token_hex(8)}")
@@ -38,8 +40,10 @@ def staging(target: Path) -> Iterator[Path]:
 def swap(staged: Path, target: Path, complete: Callable[[], None] = lambda: None) -> None:
     """Put ``staged`` in the place of ``target``; if it cannot be put there, ``target`` is as it was.
 
-    ``complete`` adds to ``staged`` what is to stay of ``target``, when no other export can replace it any more.
+    ``complete`` adds to ``staged`` what is to stay of ``target``, when no other export can replace it any more. If
+    ``target`` is the folder that this process is in, it is in the new one then.
     """
+    inside = is_entered(target)
     with locked(target.parent):
         _recover(target)
         complete()
@@ -54,8 +58,18 @@ def swap(staged: Path, target: Path, complete: Callable[[], None] = lambda: None
         except BaseException:
             _recover(target)
             raise
+        if inside:
+            os.chdir(target)
         _flush(target.parent)
         _remove(old)
+
+
+def is_entered(target: Path) -> bool:
+    """Tell whether ``target`` is the folder that this process is in."""
+    try:
+        return target.samefile(Path.cwd())
+    except OSError:  # one of them is missing
+        return False
 
 
 def recover(target: Path) -> None:
@@ -72,8 +86,7 @@ def recover(target: Path) -> None:
 def refuse_unless_replaceable(target: Path) -> None:
     """Raise if ``target`` must not be replaced.
 
-    It is a file, a link to itself, the folder that one stands in, which would then be gone from under one's feet, or a
-    folder that holds what can be no part of a model: folders, pipes, sockets.
+    It is a file, a link to itself, or a folder that holds what can be no part of a model: folders, pipes, sockets.
     """
     if target.is_symlink():  # links were followed as far as they lead
         raise ModelError(f"{target}: is a link that leads to itself; name another --out")
@@ -81,9 +94,6 @@ def refuse_unless_replaceable(target: Path) -> None:
         raise ModelError(f"{target}: is a file; name another --out")
     if not target.is_dir():
         return
-    with contextlib.suppress(OSError):  # the folder that one stands in is gone already
-        if target.samefile(Path.cwd()):
-            raise ModelError(f"{target}: is the folder you are in, and would be replaced; call this from another one")
     for entry in target.iterdir():
         if entry.is_dir():
             raise ModelError(f"{target}: holds folders, so it is not a model's folder; name another --out")
@@ -91,9 +101,15 @@ def refuse_unless_replaceable(target: Path) -> None:
             raise ModelError(f"{target}: holds {entry.name}, which is no file; name another --out")
 
 
+def _remove_empty(folders: list[Path]) -> None:
+    with contextlib.suppress(OSError):  # not empty: what was to be made in there is there
+        for folder in folders:
+            folder.rmdir()
+
+
 def _recover(target: Path) -> None:
     old = _old(target)
-    if old.is_dir():
+    if old.is_dir() and not old.is_symlink():
         if target.exists():
             _remove(old)
         else:
@@ -135,7 +151,7 @@ def locked(folder: Path, *, wait: bool = True, shared: bool = False) -> Iterator
         return
     import fcntl
 
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)  # a pipe of such a name would keep us waiting
     try:
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))

@@ -109,7 +109,8 @@ def _refuse_other_weights(source: Source) -> None:
     # Written anew, since another version of safetensors may have made the file; as bytes, since NaN equals nothing.
     same = save(load(source.weights)) == weights_of(source.module)
     if not same or sha256_of_bytes(source.weights) != source.record.weights_sha256:
-        raise ModelError(f"{source.record.name}: the weights to be written are not those of the module")
+        words = "the weights to be written are not those of the module; does its forward change its state?"
+        raise ModelError(f"{source.record.name}: {words}")
 
 
 def sealed(form: Format, source: Source, probes: Probes, truth: Truth) -> tuple[bytes, dict[str, Logits]]:
@@ -232,7 +233,7 @@ def _was_rejected(folder: Path, name: str) -> bool:
 
 def _is_record(path: Path) -> bool:
     try:
-        return bool(Record.from_json(path.read_bytes(), str(path)))
+        return path.is_file() and bool(Record.from_json(path.read_bytes(), str(path)))
     except (ModelError, OSError):
         return False
 
@@ -270,4 +271,7 @@ def _failed(report: Report, new: Path, target: Path, rejected: Path | None) -> P
         new.rename(rejected)
         where += f", the rejected files are in {rejected}"
     rows = ", ".join(f"{check.subject} {check.name}" for check in report.failures)
+    subjects = {check.subject for check in report.failures}
+    if len(subjects) == 1 and len({check.subject for check in report.checks}) > 1:
+        where += f"; without {subjects.pop()} it would be open"
     return ParityError(f"the gate is closed by {rows}; {where}", report)

@@ -40,7 +40,8 @@ class Source:
     def with_record(self, record: Record) -> "Source":
         """Return the same network with another record of the same scaling; it is not made into ONNX again."""
         source = Source(self.module, record, self.weights)
-        source.__dict__["core"] = self.core
+        if "core" in self.__dict__:
+            source.__dict__["core"] = self.core
         return source
 
     def metadata(self, form: str, self_test: dict[str, Any]) -> dict[str, Any]:

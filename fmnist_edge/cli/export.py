@@ -53,6 +53,9 @@ def export(
     name = "edge" if model is None else model
     with needs_export_extra("fmnist-edge export"):
         from fmnist_edge_export.api import export_checkpoint
+    from fmnist_edge_export.folder import is_entered
+
+    inside = is_entered(out / (checkpoint.stem if checkpoint else name))
     try:
         report = export_checkpoint(
             checkpoint or out / name / f"{name}.safetensors",
@@ -68,3 +71,5 @@ def export(
         complain(str(error))
         raise typer.Exit(FAILED) from None
     show_verdict(report.lines())
+    if inside:
+        say("the folder you are in was replaced: cd . takes you into the new one", quiet=quiet)

@@ -51,7 +51,10 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
+_LONGEST_HEADING = 100
+
+
 def first_line(error: BaseException) -> str:
-    """Return the first line that says something: after a heading, the second; of an error without words, its type."""
+    """Return the first line that says something: after a short heading, the second; of no words, the error's type."""
     lines = [line for line in map(str.strip, str(error).splitlines()) if line] or [type(error).__name__]
-    return lines[1] if len(lines) > 1 and lines[0].endswith(":") else lines[0]
+    return lines[1] if len(lines) > 1 and lines[0].endswith(":") and len(lines[0]) < _LONGEST_HEADING else lines[0]

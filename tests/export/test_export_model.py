@@ -12,13 +12,17 @@ from torch import nn
 from torchvision.models import resnet18
 
 from fmnist_edge_export.api import export_model
+from fmnist_edge_export.formats.onnx_core import export_core
+from fmnist_edge_export.formats.quantise import calibrate, quantise
 from fmnist_edge_export.formats.registry import FORMATS
+from fmnist_edge_export.formats.scores import Scores
 from fmnist_edge_export.proof.reference import reference_logits
+from fmnist_edge_export.proof.structure import quantisation_problems
 from fmnist_edge_export.record import Record
 from fmnist_edge_export.source import Source
 from fmnist_edge_export.verify import verify
 from fmnist_edge_runtime.classifier import Classifier
-from fmnist_edge_runtime.errors import ModelError
+from fmnist_edge_runtime.errors import ModelError, ParityError
 
 MEAN, STD = 0.2860, 0.3530
 LABELS = ["clothes", "shoe"]
@@ -288,6 +292,58 @@ def test_a_module_is_put_back_by_its_own_train(tmp_path):
     export_model(net, labels="abcd", out=tmp_path / "it", formats=["onnx"])
     assert net.training
     assert net.factor == 3.0
+
+
+class Unreturning(Small):
+    def train(self, mode=True):
+        super().train(mode)
+
+
+def test_a_module_whose_train_returns_nothing_exports(tmp_path):
+    assert export_model(Unreturning(), labels="abcd", out=tmp_path / "it", formats=["onnx"]).ok
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace.*deprecated:FutureWarning")
+def test_torchscript_alone_is_made_of_what_onnx_cannot_have(tmp_path, sample):
+    traced = torch.jit.trace(Small().eval(), torch.zeros(2, 1, 28, 28))
+    examples = sample.images[:64]
+    assert export_model(traced, labels="abcd", out=tmp_path / "it", formats=["torchscript"], examples=examples).ok
+
+
+class Scaled(nn.Conv2d):
+    def __init__(self):
+        super().__init__(8, 8, 3)
+        self.weight_scale = nn.Parameter(torch.full((8, 1, 1), 0.5))
+        self.weight_zero_point = nn.Parameter(torch.full((8, 1, 1), 0.2))
+        self.bias_quantized = nn.Parameter(torch.full((8, 1, 1), 0.1))
+
+    def forward(self, x):
+        return super().forward(x) * self.weight_scale + self.weight_zero_point + self.bias_quantized
+
+
+def test_parameters_may_be_called_as_the_quantiser_calls_its_own(sample):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        *(nn.Conv2d(1, 8, 3, 2), nn.ReLU(), Scaled(), nn.ReLU(), nn.AdaptiveAvgPool2d(3), nn.Flatten(), Small(72))
+    )
+    core = export_core(Scores(net.eval(), 0.0, 1.0), 28, 28)
+    ranges = calibrate(core, sample.images[:200])
+    assert quantisation_problems(quantise(core, ranges).SerializeToString(), ranges) == []
+
+
+def test_an_operator_of_somebody_elses_library_closes_the_gate(tmp_path):
+    with torch.library._scoped_library("fmnist_edge_test", "DEF") as library:
+        library.define("twice(Tensor x) -> Tensor")
+        library.impl("twice", lambda x: x * 2, "CompositeExplicitAutograd")
+
+        class Foreign(Small):
+            def forward(self, x):
+                return super().forward(torch.ops.fmnist_edge_test.twice(x))
+
+        with pytest.raises(ParityError) as caught:
+            export_model(Foreign(), labels="abcd", out=tmp_path / "it", formats=["torchscript"])
+    (failed,) = caught.value.report.failures
+    assert failed.seen == "fmnist_edge_test.twice: an operator that torch alone has not"
 
 
 def test_the_folder_that_one_is_in_gives_the_name(tmp_path, monkeypatch):

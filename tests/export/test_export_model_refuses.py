@@ -55,6 +55,17 @@ class Picky(Small):
         assert x.shape[2] == 27, "other pictures are wanted"
 
 
+class Straight(torch.autograd.Function):
+    @staticmethod
+    def forward(_, x):
+        return x.round()
+
+
+class Rounded(Small):
+    def forward(self, x):
+        return super().forward(Straight.apply(x * 15))
+
+
 class Annotated(Small):
     def get_extra_state(self):
         return {"written by": "me"}
@@ -83,7 +94,12 @@ class Annotated(Small):
         (Small(), {"out": "manifest"}, "'manifest' cannot be the name"),
         (Small(), {"formats": ["onnx-int8"]}, "int8 needs example images"),
         (Small(), {"formats": ["tflite"]}, "tflite: no such format"),
-        (Small(), {"formats": "onnx"}, "formats 'onnx': a text; give a list"),
+        (Small(), {"formats": "onnx"}, "formats 'onnx': a list of names is needed"),
+        (Small(), {"formats": [1]}, r"formats \[1\]: a list of names"),
+        (None, {}, "a NoneType instead of a torch.nn.Module"),
+        (Small(), {"out": "a\0b"}, "the path of a folder is needed"),
+        (Small(), {"std": 1e300}, r"std 1e\+300: finite float32"),
+        (Rounded(), {}, "torch.jit cannot trace the module .Could not export Python function call 'Straight'"),
         (Small(), {"size": (0, 28)}, "pictures of 0 x 28: 1 to 4,096 a side"),
         (Small(), {"size": (5000, 100)}, "pictures of 5000 x 100: 1 to 4,096 a side"),
         (Small(), {"example_labels": np.zeros(3, int)}, "give both"),
@@ -116,6 +132,7 @@ def test_examples_must_be_pictures(tmp_path):
         (np.zeros(2, int), r"int64 \[2\] for 3 examples; give one integer each"),
         (np.zeros((3, 1), int), r"int64 \[3, 1\] for 3 examples"),
         (np.zeros(3), r"float64 \[3\] for 3 examples"),
+        ([[0], [1, 2]], "no array can be made of them"),
         (np.array([0, 4, 1]), "4 among the example_labels; there are 4 labels, 0 to 3"),
         (np.array([0, -1, 1]), "-1 among the example_labels"),
     ],

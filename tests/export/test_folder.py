@@ -60,10 +60,32 @@ def test_a_folder_that_holds_a_pipe_is_no_models(target):
         folder.refuse_unless_replaceable(target)
 
 
-def test_the_folder_that_one_stands_in_is_not_taken_away(target, monkeypatch):
+def test_who_is_in_the_folder_is_in_the_new_one_then(target, monkeypatch):
     monkeypatch.chdir(target)
-    with pytest.raises(ModelError, match="edge: is the folder you are in, and would be replaced; call this from"):
-        folder.refuse_unless_replaceable(target)
+    with folder.staging(target) as new:
+        (new / "new.txt").write_text("new")
+        folder.swap(new, target)
+    assert Path("new.txt").read_text() == "new"
+
+
+def test_folders_made_for_a_set_that_does_not_come_go_again(tmp_path):
+    with contextlib.suppress(ValueError), folder.staging(tmp_path / "some" / "where" / "edge"):
+        raise ValueError
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_of_such_a_name_is_not_waited_for(target):
+    os.mkfifo(target.with_name(".edge.fmnist-edge-new-x"))
+    folder.recover(target)
+
+
+def test_a_link_of_such_a_name_is_no_old_set(target, tmp_path):
+    strangers = tmp_path / "strangers"
+    strangers.mkdir(mode=0o755)
+    target.with_name(".edge.fmnist-edge-old").symlink_to(strangers)
+    folder.recover(target)
+    assert stat.S_IMODE(strangers.stat().st_mode) == 0o755
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions are others there")

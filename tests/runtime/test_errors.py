@@ -13,6 +13,7 @@ from fmnist_edge_runtime.errors import first_line
         ("\n  after a line end\nmore", "after a line end"),
         ("a heading:\n\n  what it is about\nmore", "what it is about"),
         ("a heading alone:", "a heading alone:"),
+        (f"{'words ' * 20}:\na place", f"{'words ' * 20}:"),
         ("", "RuntimeError"),
         (" \n", "RuntimeError"),
     ],

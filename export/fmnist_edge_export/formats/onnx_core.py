@@ -15,6 +15,7 @@ from fmnist_edge_runtime.errors import ModelError
 OPSET = 20
 IR_VERSION = 10
 PIXELS, LOGITS, BATCH = "pixels", "logits", "batch"
+_ADDED_BY_QUANTISER = ("_scale", "_zero_point", "_quantized")  # to the name of what it quantises
 
 
 def export_core(scores: Scores, height: int, width: int) -> ModelProto:
@@ -70,7 +71,7 @@ def _with_plain_names(model: ModelProto) -> ModelProto:
         for position, name in enumerate(node.input):
             if name in parameters and name not in renamed:
                 # A parameter of a layer keeps its name, which has a dot in it, as no other has.
-                kept = name.startswith("module.") and name.count(".") > 1
+                kept = name.startswith("module.") and name.count(".") > 1 and not name.endswith(_ADDED_BY_QUANTISER)
                 renamed[name] = name.removeprefix("module.") if kept else f"{node.name}_input_{position}"
         for position, name in enumerate(node.output):
             renamed.setdefault(name, node.name if position == 0 else f"{node.name}_{position}")

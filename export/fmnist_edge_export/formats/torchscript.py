@@ -44,15 +44,15 @@ def trace(contracted: nn.Module, height: int, width: int) -> bytes:
     """
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=Warning)
+        warnings.simplefilter("ignore")  # of what tracing may get wrong, which the proofs would show
         example = torch.zeros(2, height, width, dtype=torch.uint8)
         try:
             frozen = torch.jit.freeze(torch.jit.trace(contracted.eval(), example, check_trace=False))
+            torch.jit.save(frozen, buffer)
         except Exception as error:  # whatever a module does that it cannot follow
             raise ModelError(
                 f"torch.jit cannot trace the module ({first_line(error)}); leave torchscript out"
             ) from error
-        torch.jit.save(frozen, buffer)
     with zipfile.ZipFile(buffer) as archive:
         members = {name: archive.read(name) for name in archive.namelist() if not name.endswith(_OF_THIS_MACHINE)}
     return archive_of(members)

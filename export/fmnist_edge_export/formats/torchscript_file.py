@@ -5,6 +5,7 @@ A torch archive is an uncompressed zip; what ``torch.jit.load`` calls extra file
 
 import hashlib
 import io
+import re
 import struct
 import zipfile
 import zlib
@@ -19,6 +20,7 @@ _ALIGNMENT = 64  # of torch's own archives, which lets a loader map the tensors
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3  # the same bytes on every system
 _MOST_BYTES = 512 * 2**20
+_TORCHS_OWN = ("aten", "prim", "quantized")  # libraries of operators
 
 
 def seal(graph: bytes, metadata: dict[str, Any]) -> bytes:
@@ -80,4 +82,9 @@ def archive_of(members: dict[str, bytes]) -> bytes:
 
 def problems(content: bytes) -> list[str]:
     """Return what is wrong with an archive's structure; nothing, if all is well."""
-    return [f"{name}: holds source paths" for name in _members(content) if name.endswith(".debug_pkl")]
+    members = _members(content)
+    code = b"\n".join(text for name, text in members.items() if name.endswith(".py")).decode()
+    foreign = sorted(set(re.findall(r"\bops\.(\w+\.\w+)", code)))
+    return [f"{name}: holds source paths" for name in members if name.endswith(".debug_pkl")] + [
+        f"{name}: an operator that torch alone has not" for name in foreign if name.split(".")[0] not in _TORCHS_OWN
+    ]
