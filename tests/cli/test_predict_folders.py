@@ -153,20 +153,46 @@ def test_ctrl_c_among_many_pictures_is_one_line_and_leaves_no_process(folder):
         process.stdout.read()  # ends when the last process has
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals there")
-def test_a_bar_is_drawn_when_standard_error_is_a_terminal_and_results_go_elsewhere(folder):
-    import pty
+@pytest.fixture
+def on_screen():
+    """Predict with results that go to a pipe and standard error that is a terminal; returns what that was sent."""
 
-    screen, terminal = pty.openpty()
-    command = [sys.executable, "-m", "fmnist_edge", "predict", "--jsonl", str(folder)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=terminal, check=True)
-    os.close(terminal)
-    shown = b""
-    while b"100%" not in shown:
-        shown += os.read(screen, 65536)
-    os.close(screen)
-    assert b"predicting" in shown
-    assert len(done.stdout.splitlines()) == 600
+    def on_screen(*arguments, kind="xterm"):
+        screen, terminal = os.openpty()
+        subprocess.run(
+            [sys.executable, "-m", "fmnist_edge", "predict", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=terminal,
+            env=os.environ | {"TERM": kind},
+            check=False,
+        )
+        os.write(terminal, b"the end")  # or reading would wait, where nothing was said
+        sent = b""
+        while not sent.endswith(b"the end"):
+            sent += os.read(screen, 65536)
+        os.close(terminal)
+        os.close(screen)
+        return sent.removesuffix(b"the end").decode()
+
+    return on_screen
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals there")
+def test_a_bar_is_drawn_when_standard_error_is_a_terminal_and_results_go_elsewhere(on_screen, folder):
+    shown = on_screen(folder, "--jsonl")
+    assert "predicting" in shown
+    assert "100%" in shown
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals there")
+def test_a_complaint_takes_the_bars_place(on_screen, folder):
+    (folder / "300.png").write_bytes(b"words")
+    assert f"\r\x1b[Kfmnist-edge: {folder / '300.png'}: not an image" in on_screen(folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals there")
+def test_a_dumb_terminal_gets_no_bar(on_screen, folder):
+    assert on_screen(folder, kind="dumb") == ""
 
 
 def test_a_closed_pipe_ends_quietly(folder):
