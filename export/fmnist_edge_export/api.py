@@ -124,10 +124,11 @@ def export_model(
         if examples is not None:
             real, words = examples, "the examples given"
             source, notes = _calibrated(source, examples, example_labels)
-            if FORMATS["onnx-int8"] in asked:
+            int8 = FORMATS["onnx-int8"]
+            if int8 in asked or (target / int8.file_name(target.name)).is_file():  # one from before is proven anew
                 ranges, of_int8 = _ranges(source.core, examples)
                 quantisable = ranges is not None
-                if formats is not None and not quantisable:
+                if formats is not None and int8 in asked and not quantisable:
                     raise ModelError(f"{target.name}: {of_int8}; leave int8 out")
                 source, notes = source.with_record(replace(source.record, ranges=ranges)), (*notes, of_int8)
         if formats is None and not quantisable:

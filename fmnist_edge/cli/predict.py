@@ -189,7 +189,9 @@ def _save(view: "Image", drawing: Path) -> None:
     view.save(content, "PNG")
     unfinished = drawing.with_name(f".{drawing.name}.unfinished")
     try:
-        unfinished.write_bytes(content.getvalue())
+        unfinished.unlink(missing_ok=True)  # of a process that was killed; a link there may lead to anything
+        with unfinished.open("xb") as file:
+            file.write(content.getvalue())
         unfinished.replace(drawing)
     except OSError as error:
         unfinished.unlink(missing_ok=True)

@@ -248,6 +248,15 @@ def test_the_last_layer_stays_float_whatever_comes_after_it(tmp_path, sample):
     assert "QuantizeLinear" not in [node.op_type for node in graph.node if last.output[0] in node.input]
 
 
+def test_an_int8_form_from_before_stays_where_another_is_asked_for(tmp_path, sample):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    for formats in (["onnx-int8"], ["onnx"]):
+        export_model(net, labels="abcd", out=tmp_path / "it", examples=sample.images[:300], formats=formats)
+    assert verify(tmp_path / "it").ok
+    assert (tmp_path / "it" / "it.int8.onnx").is_file()
+
+
 def test_scores_far_apart_may_end_in_log_softmax_too():
     net = Small(last=nn.LogSoftmax(dim=1)).eval()
     with torch.no_grad():
