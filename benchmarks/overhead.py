@@ -2,7 +2,8 @@
 
     python benchmarks/overhead.py [MODEL]
 
-Prints microseconds, medians over rounds in which the calls take turns; exit code 1 if a bound is broken.
+Prints microseconds, medians over rounds in which the calls take turns, above: of the differences within rounds. Exit
+code 1 if a bound is broken.
 """
 
 import sys

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from onnx import ModelProto
 from torch import nn
 
 from fmnist_edge_export import data
@@ -126,7 +125,7 @@ def export_model(
             source, notes = _calibrated(source, examples, example_labels)
             int8 = FORMATS["onnx-int8"]
             if int8 in asked or (target / int8.file_name(target.name)).is_file():  # one from before is proven anew
-                ranges, of_int8 = _ranges(source.core, examples)
+                ranges, of_int8 = _ranges(source, examples)
                 quantisable = ranges is not None
                 if formats is not None and int8 in asked and not quantisable:
                     raise ModelError(f"{target.name}: {of_int8}; leave int8 out")
@@ -162,8 +161,12 @@ def _calibrated(source: Source, examples: Images, labels: np.ndarray | None) -> 
     return source.with_record(record), notes
 
 
-def _ranges(core: ModelProto, examples: Images) -> tuple[Ranges | None, str]:
+def _ranges(source: Source, examples: Images) -> tuple[Ranges | None, str]:
     """Return the ranges of int8, or None where it cannot be, and a note on them."""
+    try:
+        core = source.core
+    except ModelError as error:
+        return None, f"no int8 form: {error}"
     if not can_be_quantised(core):
         return None, "no int8 form: nothing but the last layer, which stays float, multiplies"
     try:
@@ -187,7 +190,7 @@ def _checked_examples(
     if labels is not None:
         try:
             labels = np.asarray(labels)  # a list, or a tensor
-        except ValueError as error:
+        except (TypeError, ValueError, RuntimeError) as error:  # of a tensor elsewhere
             raise ModelError(f"example_labels: no array can be made of them ({first_line(error)})") from error
         _check_example_labels(labels, len(examples), classes)
     return examples, labels

@@ -33,7 +33,8 @@ def negative_log_likelihood(logits: Floats, labels: Labels) -> float:
 
 def likelihood_loss(probabilities: Floats, labels: Labels) -> float:
     """Return the mean of -log p(label), in nats, for probabilities ``[N, K]``; 0 counts as 1e-30."""
-    return negative_log_likelihood(np.log(np.maximum(probabilities, 1e-30)), labels)
+    of_truth = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return float(-np.log(np.maximum(of_truth, 1e-30)).mean())
 
 
 def fit_temperature(logits: Floats, labels: Labels) -> float:

@@ -24,10 +24,9 @@ _NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP)  # what a network's fi
 @contextlib.contextmanager
 def staging(target: Path) -> Iterator[Path]:
     """Yield a new folder beside ``target``, removed in the end unless :func:`swap` took it away."""
-    missing = [parent for parent in target.parents if not parent.exists()]
-    target.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as held:
-        held.callback(_remove_empty, missing)
+        held.callback(_remove_empty, [parent for parent in target.parents if not parent.exists()])
+        target.parent.mkdir(parents=True, exist_ok=True)
         # Its lock tells it from one that a killed process left. Until it has that, the parent's keeps others away.
         with locked(target.parent):
             folder = target.with_name(f"{_new(target)}{secrets.token_hex(8)}")
@@ -59,7 +58,8 @@ def swap(staged: Path, target: Path, complete: Callable[[], None] = lambda: None
             _recover(target)
             raise
         if inside:
-            os.chdir(target)
+            with contextlib.suppress(OSError):
+                os.chdir(target)
         _flush(target.parent)
         _remove(old)
 

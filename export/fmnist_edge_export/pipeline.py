@@ -273,5 +273,5 @@ def _failed(report: Report, new: Path, target: Path, rejected: Path | None) -> P
     rows = ", ".join(f"{check.subject} {check.name}" for check in report.failures)
     subjects = {check.subject for check in report.failures}
     if len(subjects) == 1 and len({check.subject for check in report.checks}) > 1:
-        where += f"; without {subjects.pop()} it would be open"
+        where += f"; the gate would be open without {subjects.pop()}"
     return ParityError(f"the gate is closed by {rows}; {where}", report)

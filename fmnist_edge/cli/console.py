@@ -108,7 +108,7 @@ def progress(length: int, label: str, *, quiet: bool) -> Iterator[Callable[[int]
     if quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda steps: None
         return
-    with typer.progressbar(length=length, label=label, file=sys.stderr, width=0) as bar:  # as wide as the terminal
+    with typer.progressbar(length=length, label=label, file=sys.stderr, width=_bar_width(label)) as bar:
         _bars.append(bar)
         try:
             yield bar.update
@@ -116,10 +116,16 @@ def progress(length: int, label: str, *, quiet: bool) -> Iterator[Callable[[int]
             _bars.remove(bar)
 
 
+def _bar_width(label: str) -> int:
+    """Return how wide a bar is that fits the terminal together with its label, percentage and time."""
+    columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    return max(1, min(36, columns - len(label) - 24))
+
+
 def say(message: str, *, quiet: bool) -> None:
     """Print a line about what goes on, on standard error."""
     if not quiet:
-        over_the_bar = "\r\x1b[K" if _bars else ""  # which is drawn again, below, with the next step
+        over_the_bar = "\r\x1b[K" if _bars else ""  # which is drawn again, below, when it has moved
         with contextlib.suppress(OSError, ValueError):
             typer.echo(over_the_bar + _shown(message, sys.stderr), err=True)
 

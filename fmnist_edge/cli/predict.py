@@ -187,14 +187,15 @@ def _save(view: "Image", drawing: Path) -> None:
     """Save a view whole or not at all, whenever Ctrl-C comes; a link of its name is replaced, not followed."""
     content = io.BytesIO()
     view.save(content, "PNG")
-    unfinished = drawing.with_name(f".{drawing.name}.unfinished")
+    unfinished = drawing.with_name(f".{drawing.name}.{os.getpid()}.unfinished")
     try:
         unfinished.unlink(missing_ok=True)  # of a process that was killed; a link there may lead to anything
         with unfinished.open("xb") as file:
             file.write(content.getvalue())
         unfinished.replace(drawing)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(drawing)) from error
 
 

@@ -41,9 +41,11 @@ _changing = threading.Lock()  # held while a classifier gets another session, or
 
 
 def _finish_imports() -> None:
-    """Load what the first photograph would: a child waits for ever for what a thread of the parent is importing."""
+    """Load what is loaded late: a child waits for ever for what a thread of its parent was importing at the fork."""
     if _classifiers and threading.active_count() > 1:
-        from fmnist_edge_runtime import photo  # noqa: F401
+        import concurrent.futures.thread  # noqa: F401
+
+        from fmnist_edge_runtime import avif, photo, shrink, sight, tiff  # noqa: F401
 
         Image.init()
 

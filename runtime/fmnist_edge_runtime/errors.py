@@ -55,6 +55,6 @@ _LONGEST_HEADING = 100
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line that says something: after a short heading, the second; of no words, the error's type."""
+    """Return the first line that says something: after a short heading the second; without words, the type."""
     lines = [line for line in map(str.strip, str(error).splitlines()) if line] or [type(error).__name__]
     return lines[1] if len(lines) > 1 and lines[0].endswith(":") and len(lines[0]) < _LONGEST_HEADING else lines[0]

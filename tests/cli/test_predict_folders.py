@@ -1,8 +1,10 @@
 """Folders of pictures, few and many."""
 
+import contextlib
 import inspect
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -155,24 +157,23 @@ def test_ctrl_c_among_many_pictures_is_one_line_and_leaves_no_process(folder):
 
 @pytest.fixture
 def on_screen():
-    """Predict with results that go to a pipe and standard error that is a terminal; returns what that was sent."""
+    """Predict with results that go nowhere and standard error that is a terminal; returns what that was sent."""
 
-    def on_screen(*arguments, kind="xterm"):
+    def on_screen(*arguments, kind="xterm", columns=80):
+        import termios
+
         screen, terminal = os.openpty()
-        subprocess.run(
-            [sys.executable, "-m", "fmnist_edge", "predict", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=terminal,
-            env=os.environ | {"TERM": kind},
-            check=False,
-        )
-        os.write(terminal, b"the end")  # or reading would wait, where nothing was said
-        sent = b""
-        while not sent.endswith(b"the end"):
-            sent += os.read(screen, 65536)
-        os.close(terminal)
+        termios.tcsetwinsize(terminal, (24, columns))
+        command = [sys.executable, "-m", "fmnist_edge", "predict", *arguments]
+        environment = os.environ | {"TERM": kind}
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=terminal, env=environment):
+            os.close(terminal)
+            sent = b""
+            with contextlib.suppress(OSError):  # the other end is closed
+                while piece := os.read(screen, 65536):
+                    sent += piece
         os.close(screen)
-        return sent.removesuffix(b"the end").decode()
+        return sent.decode()
 
     return on_screen
 
@@ -192,7 +193,14 @@ def test_a_complaint_takes_the_bars_place(on_screen, folder):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals there")
 def test_a_dumb_terminal_gets_no_bar(on_screen, folder):
-    assert on_screen(folder, kind="dumb") == ""
+    assert "predicting" not in on_screen(folder, kind="dumb")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals there")
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_a_bar_fits_the_terminal(on_screen, folder, columns):
+    shown = re.sub(r"\x1b\[[?0-9]*[a-zA-Z]", "", on_screen(folder, columns=columns))
+    assert max(map(len, re.split(r"[\r\n]", shown))) <= columns
 
 
 def test_a_closed_pipe_ends_quietly(folder):

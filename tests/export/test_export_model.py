@@ -352,7 +352,17 @@ def test_an_operator_of_somebody_elses_library_closes_the_gate(tmp_path):
         with pytest.raises(ParityError) as caught:
             export_model(Foreign(), labels="abcd", out=tmp_path / "it", formats=["torchscript"])
     (failed,) = caught.value.report.failures
-    assert failed.seen == "fmnist_edge_test.twice: an operator that torch alone has not"
+    assert failed.seen == "fmnist_edge_test.twice: an operator that torch itself does not have"
+
+
+class Named(Small):
+    def forward(self, x):
+        with torch.profiler.record_function("ops.of.nobody"):
+            return super().forward(x)
+
+
+def test_torchs_own_operators_and_texts_are_nobody_elses(tmp_path):
+    assert export_model(Named(), labels="abcd", out=tmp_path / "it", formats=["torchscript"]).ok
 
 
 def test_the_folder_that_one_is_in_gives_the_name(tmp_path, monkeypatch):

@@ -20,7 +20,10 @@ _ALIGNMENT = 64  # of torch's own archives, which lets a loader map the tensors
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3  # the same bytes on every system
 _MOST_BYTES = 512 * 2**20
-_TORCHS_OWN = ("aten", "prim", "quantized")  # libraries of operators
+# Libraries of operators that come with torch and run on a CPU.
+_TORCHS_OWN = frozenset({"aten", "prim", "prims", "profiler", "quantized", "_quantized", "sparse"}) | {
+    *("mkl", "mkldnn", "mkldnn_prepacked", "onednn", "prepacked")
+}
 
 
 def seal(graph: bytes, metadata: dict[str, Any]) -> bytes:
@@ -84,7 +87,10 @@ def problems(content: bytes) -> list[str]:
     """Return what is wrong with an archive's structure; nothing, if all is well."""
     members = _members(content)
     code = b"\n".join(text for name, text in members.items() if name.endswith(".py")).decode()
-    foreign = sorted(set(re.findall(r"\bops\.(\w+\.\w+)", code)))
+    without_texts = re.sub(r'"(?:\\.|[^"\\])*"', '""', code)
+    foreign = sorted(set(re.findall(r"(?<![\w.])ops\.(\w+\.\w+)", without_texts)))
     return [f"{name}: holds source paths" for name in members if name.endswith(".debug_pkl")] + [
-        f"{name}: an operator that torch alone has not" for name in foreign if name.split(".")[0] not in _TORCHS_OWN
+        f"{name}: an operator that torch itself does not have"
+        for name in foreign
+        if name.split(".")[0] not in _TORCHS_OWN
     ]
