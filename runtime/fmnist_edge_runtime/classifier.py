@@ -1,7 +1,6 @@
 """One class to embed: a checked model file behind a handful of verbs."""
 
 import functools
-import io
 import logging
 import operator
 import os
@@ -18,11 +17,12 @@ from PIL import Image
 
 from fmnist_edge_runtime import modelfile, session
 from fmnist_edge_runtime.ahead import map_ahead
+from fmnist_edge_runtime.batches import batches, is_one_picture, without_history
 from fmnist_edge_runtime.bundled import bundled_model
 from fmnist_edge_runtime.contract import PICTURE_READER_VERSION, Contract
 from fmnist_edge_runtime.cores import MOST_THREADS, allowed_cores
 from fmnist_edge_runtime.errors import ImageError, ModelError
-from fmnist_edge_runtime.picture import PictureSource, held, open_picture
+from fmnist_edge_runtime.picture import PictureSource, open_picture
 from fmnist_edge_runtime.prediction import Prediction
 from fmnist_edge_runtime.reader import ReadAs, Reading, check_way, read_image, read_picture
 from fmnist_edge_runtime.selftest import Replay, replay
@@ -33,8 +33,6 @@ log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 _CHUNK = 256  # images in one call of onnxruntime: past this, more memory buys no speed
-_BATCH_BYTES = 16 * 2**20  # of files, arrays and PIL images that wait to be answered
-_BATCH = 16  # pictures that a thread of predict_many reads and answers at once: past this, nothing is gained
 _UINT8 = np.dtype(np.uint8)
 _classifiers: "weakref.WeakSet[Classifier]" = weakref.WeakSet()  # of this process, for a child after fork
 _changing = threading.Lock()  # held while a classifier gets another session, or loses its own
@@ -202,7 +200,7 @@ class Classifier:
         the caller's thread, which also decodes PIL images: it may fill the same one again, or close it. Paths are read
         later.
         """
-        if _is_one_picture(images):
+        if is_one_picture(images):
             raise TypeError("predict_many takes an iterable of pictures; for a single one there is predict")
         check_way(read_as)
         if errors not in ("raise", "return"):
@@ -326,7 +324,7 @@ class Classifier:
 
     def _stream(self, images: Iterable[PictureSource], read_as: ReadAs, errors: str, workers: int) -> Iterator[Any]:
         answer = functools.partial(self._answer_batch, read_as=read_as)
-        for answers in map_ahead(answer, _batches(images, _BATCH), workers):
+        for answers in map_ahead(answer, batches(images), workers):
             for item in answers:
                 if isinstance(item, ImageError) and errors == "raise":
                     raise item
@@ -339,7 +337,7 @@ class Classifier:
             try:
                 readings.append(image if isinstance(image, ImageError) else read_picture(image, height, width, read_as))
             except ImageError as error:
-                readings.append(_without_history(error))
+                readings.append(without_history(error))
         rows = iter(self._rows([reading.views for reading in readings if isinstance(reading, Reading)]))
         return [
             reading if isinstance(reading, ImageError) else self._prediction(reading, next(rows))
@@ -356,53 +354,3 @@ def _thread_count(name: str, given: object) -> int:
     if not 1 <= count <= MOST_THREADS:
         raise ValueError(f"{name}={given!r}: a whole number from 1 to {MOST_THREADS:,} is needed")
     return count
-
-
-def _is_one_picture(images: object) -> bool:
-    if isinstance(images, np.ndarray):
-        return images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (3, 4))
-    single = isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image)
-    return single or hasattr(images, "read")
-
-
-def _batches(images: Iterable[PictureSource], size: int) -> Iterator[list[PictureSource | ImageError]]:
-    """Yield lists of up to ``size`` pictures, fewer of large ones, each as it was when the iterator gave it."""
-    batch, weight = list[PictureSource | ImageError](), 0
-    try:
-        for picture in map(_held_or_error, images):
-            batch.append(picture)
-            weight += _bytes_held(picture)
-            if len(batch) == size or weight > _BATCH_BYTES:
-                yield batch
-                batch, weight = [], 0
-    except Exception:  # the iterator's own: what it gave before is answered first
-        if batch:
-            yield batch
-        raise
-    if batch:
-        yield batch
-
-
-def _bytes_held(picture: PictureSource | ImageError) -> int:
-    match picture:
-        case bytes():
-            return len(picture)
-        case io.BytesIO():
-            return picture.getbuffer().nbytes
-        case np.ndarray():
-            return picture.nbytes
-        case Image.Image():
-            return 4 * picture.width * picture.height
-    return 0
-
-
-def _held_or_error(image: PictureSource) -> PictureSource | ImageError:
-    try:
-        return held(image)
-    except ImageError as error:
-        return _without_history(error)
-
-
-def _without_history(error: ImageError) -> ImageError:
-    """Return the error anew: one that was caught keeps the file's bytes in its traceback, and its causes', alive."""
-    return ImageError(str(error))

@@ -200,6 +200,7 @@ def test_a_dumb_terminal_gets_no_bar(on_screen, folder):
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_a_bar_fits_the_terminal(on_screen, folder, columns):
     shown = re.sub(r"\x1b\[[?0-9]*[a-zA-Z]", "", on_screen(folder, columns=columns))
+    assert "predicting" in shown
     assert max(map(len, re.split(r"[\r\n]", shown))) <= columns
 
 
