@@ -26,7 +26,8 @@ def main() -> int:
     pin_to_one_core()
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else bundled_model()
     classifier = Classifier(path)
-    bare = classifier._live[0]  # of two sessions, the one less called would lose its weights from the CPU's caches
+    # Its own: of two sessions, the one less called would lose its weights from the CPU's caches.
+    bare = classifier._live[0].inference
     probabilities, predict = BOUNDS
     calls = {
         BARE: lambda images: bare.run(["probabilities"], {"images": images}),

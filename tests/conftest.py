@@ -72,9 +72,9 @@ def run():
 
 @pytest.fixture(scope="session")
 def failing_but_for():
-    """Make a graph that loads, and fails at batches of another size than ``rows``."""
+    """Make a graph that loads, and fails at batches of another size than ``rows``, or gives ``rows`` answers to any."""
 
-    def build(rows):
+    def build(rows, *, answers_anyhow=False):
         images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", 28, 28])
         outputs = [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 10]) for name in (LOGITS, PROBABILITIES)
@@ -82,11 +82,12 @@ def failing_but_for():
         constants = [
             numpy_helper.from_array(np.array([rows, 10], np.int64), "fixed"),
             numpy_helper.from_array(np.zeros((784, 10), np.float32), "weights"),
+            numpy_helper.from_array(np.zeros((rows, 784), np.float32), "always the same"),
         ]
         nodes = [
             helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
             helper.make_node("Flatten", ["floats"], ["flat"]),
-            helper.make_node("MatMul", ["flat", "weights"], ["scores"]),
+            helper.make_node("MatMul", ["always the same" if answers_anyhow else "flat", "weights"], ["scores"]),
             helper.make_node("Reshape", ["scores", "fixed"], [LOGITS]),
             helper.make_node("Softmax", [LOGITS], [PROBABILITIES]),
         ]

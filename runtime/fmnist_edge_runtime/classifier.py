@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, TypeVar, overload
 import numpy as np
 from PIL import Image
 
-from fmnist_edge_runtime import modelfile, session
+from fmnist_edge_runtime import modelfile
 from fmnist_edge_runtime.ahead import map_ahead
 from fmnist_edge_runtime.batches import batches, is_one_picture, without_history
 from fmnist_edge_runtime.bundled import bundled_model
@@ -26,10 +26,11 @@ from fmnist_edge_runtime.picture import PictureSource, open_picture
 from fmnist_edge_runtime.prediction import Prediction
 from fmnist_edge_runtime.reader import ReadAs, Reading, check_way, read_image, read_picture
 from fmnist_edge_runtime.selftest import Replay, replay
-from fmnist_edge_runtime.session import Floats, Images
+from fmnist_edge_runtime.session import Floats, Images, Session, cannot_run
 
 log = logging.getLogger(__name__)
 
+Given = TypeVar("Given")
 Answer = TypeVar("Answer")
 
 _CHUNK = 256  # images in one call of onnxruntime: past this, more memory buys no speed
@@ -93,7 +94,7 @@ class Classifier:
     def _load(self) -> None:
         # The session, None once it is closed, and the process that made it: one value, so that no thread sees the one
         # without the other.
-        self._live: tuple[Any, int] = (session.create(self._file, self._threads), os.getpid())
+        self._live: tuple[Session | None, int] = (Session(self._file, self._threads), os.getpid())
         _classifiers.add(self)
         self._report_self_test()
         made_for = self.contract.picture_reader
@@ -127,7 +128,7 @@ class Classifier:
         Raises:
             ModelError: onnxruntime cannot run it.
         """
-        return self._run(lambda current: replay(self.contract, functools.partial(session.run, current)))
+        return self._run(lambda current, contract: replay(contract, current.run), self.contract)
 
     @property
     def contract(self) -> Contract:
@@ -148,7 +149,8 @@ class Classifier:
         Raises:
             ImageError: the picture cannot be read.
         """
-        return self._answer(read_picture(image, self._file.contract.height, self._file.contract.width, read_as))
+        contract = self._file.contract
+        return self._answer(read_picture(image, contract.height, contract.width, read_as))
 
     def explain(self, image: PictureSource, *, read_as: ReadAs = "auto") -> tuple[Prediction, Image.Image]:
         """Classify one picture, and draw what was cut out, what the network saw and what it took that for.
@@ -216,20 +218,20 @@ class Classifier:
         """
         self._check(images)
         if 0 < len(images) <= _CHUNK:
-            return self._run(session.run_probabilities, images)
+            return self._run(Session.probabilities, images)
         return self.scores(images)[1]
 
     def scores(self, images: Images) -> tuple[Floats, Floats]:
         """Return logits and probabilities, float32 ``[N, K]`` each; else as :meth:`probabilities`."""
         self._check(images)
-        return self._run(session.run if 0 < len(images) <= _CHUNK else self._in_chunks, images)
+        return self._run(Session.run if 0 < len(images) <= _CHUNK else self._in_chunks, images)
 
-    def _in_chunks(self, current: Any, images: Images) -> tuple[Floats, Floats]:
+    def _in_chunks(self, current: Session, images: Images) -> tuple[Floats, Floats]:
         logits = np.empty((len(images), len(self.labels)), np.float32)
         probabilities = np.empty_like(logits)
         for start in range(0, len(images), _CHUNK):
             part = slice(start, start + _CHUNK)
-            logits[part], probabilities[part] = session.run(current, images[part])
+            logits[part], probabilities[part] = current.run(images[part])
         return logits, probabilities
 
     def close(self) -> None:
@@ -266,17 +268,17 @@ class Classifier:
             f"<Classifier {contract.name} {contract.format}, {len(contract.labels)} labels, from {self._file.source}>"
         )
 
-    def _run(self, work: Callable[..., Answer], *images: Images) -> Answer:
-        """Return what ``work`` gives for the session and ``images``; ModelError for whatever it raises."""
+    def _run(self, work: Callable[[Session, Given], Answer], given: Given) -> Answer:
+        """Return what ``work`` gives for the session and ``given``; ModelError for whatever it raises."""
         current, process = self._live
         if current is None or process != os.getpid():
             current = self._session_made_here()
         try:
-            return work(current, *images)
+            return work(current, given)
         except Exception as error:  # a graph that loads may still fail, or answer in another shape than it declares
-            raise session.cannot_run(self._file.source, error) from error
+            raise cannot_run(self._file.source, error) from error
 
-    def _session_made_here(self) -> Any:
+    def _session_made_here(self) -> Session:
         """Return the session, a new one if another process made it."""
         if self._live[0] is not None:
             with _changing:
@@ -297,7 +299,7 @@ class Classifier:
 
     def _answer(self, reading: Reading) -> Prediction:
         if len(reading.views) == 1:  # no mean to take, which would cost as much as making the answer
-            return self._prediction(reading, self._run(session.run_probabilities, reading.views)[0].tolist())
+            return self._prediction(reading, self._run(Session.row, reading.views))
         return self._prediction(reading, self._rows([reading.views])[0])
 
     def _rows(self, views: list[Images]) -> list[list[float]]:

@@ -50,12 +50,12 @@ def read_picture(source: PictureSource, height: int, width: int, read_as: ReadAs
     Raises:
         ImageError: it cannot be read; the message names it.
     """
-    check_way(read_as)
     # Exactly an array, and no subclass: those may index in ways of their own.
-    if type(source) is np.ndarray and source.shape == (height, width) and source.dtype == _UINT8:
+    if type(source) is np.ndarray and source.dtype is _UINT8 and source.shape == (height, width):
         reading = _read_cells(source, read_as)
         if reading is not None:
             return reading
+    check_way(read_as)
     return read_image(open_picture(source), height, width, read_as)
 
 

@@ -18,12 +18,80 @@ INPUT, LOGITS, PROBABILITIES = "images", "logits", "probabilities"
 _FATAL = 4
 
 
-def create(model: ModelFile, threads: int) -> "InferenceSession":
-    """Return a CPU session for a checked file, on ``threads`` threads that sleep between calls.
+class Session:
+    """A model file loaded by onnxruntime: any number of threads may call it at once.
 
-    Raises:
-        ModelError: onnxruntime cannot run it, or its inputs and outputs are not those of the contract.
+    ``inference`` is onnxruntime's own session.
     """
+
+    def __init__(self, model: ModelFile, threads: int) -> None:
+        """Load a checked file for the CPU, on ``threads`` threads that sleep between calls.
+
+        Raises:
+            ModelError: onnxruntime cannot run it, or its inputs and outputs are not those of the contract.
+        """
+        self.inference = _load(model, threads)
+        self._size = (model.contract.height, model.contract.width)
+        self._labels = len(model.contract.labels)
+        self._idle: list[_OneImage] = []  # as many as calls were ever under way at once
+
+    def run(self, images: Images) -> tuple[Floats, Floats]:
+        """Return logits and probabilities, float32 ``[N, K]`` each, for uint8 ``[N, H, W]``."""
+        logits, probabilities = self._ask([LOGITS, PROBABILITIES], images)
+        return logits, probabilities
+
+    def probabilities(self, images: Images) -> Floats:
+        """Return the probabilities alone, else as :meth:`run`; a single image takes a faster way to the same."""
+        if len(images) != 1:
+            return self._ask([PROBABILITIES], images)[0]
+        one = self._run_one(images)
+        answer = one.probabilities.copy()
+        self._idle.append(one)
+        return answer
+
+    def row(self, image: Images) -> list[float]:
+        """Return the probabilities of a single image, uint8 ``[1, H, W]``."""
+        one = self._run_one(image)
+        answer: list[float] = one.probabilities.tolist()[0]
+        self._idle.append(one)
+        return answer
+
+    def _ask(self, outputs: list[str], images: Images) -> list[Floats]:
+        answers: list[Floats] = self.inference.run(outputs, {INPUT: images})
+        wanted = (len(images), self._labels)
+        if any(answer.shape != wanted for answer in answers):  # a graph may compute another than it declares
+            shapes = ", ".join(str(list(answer.shape)) for answer in answers)
+            raise ValueError(f"it answers in the shape of {shapes}, not {list(wanted)}")
+        return answers
+
+    def _run_one(self, image: Images) -> "_OneImage":
+        # Taken out while in use: another thread, or a signal handler, takes another. After an error it is not put back.
+        try:
+            one = self._idle.pop()
+        except IndexError:
+            one = _OneImage(self.inference, (1, *self._size), (1, self._labels))
+        one.image[:] = image
+        self.inference.run_with_iobinding(one.binding)
+        return one
+
+
+class _OneImage:
+    """Memory for an image and its answer that onnxruntime knows: told of new arrays in each call, it takes longer."""
+
+    __slots__ = ("binding", "image", "probabilities")
+
+    def __init__(self, inference: "InferenceSession", image: tuple[int, ...], probabilities: tuple[int, ...]) -> None:
+        self.image, self.probabilities = np.empty(image, np.uint8), np.empty(probabilities, np.float32)
+        self.binding = inference.io_binding()
+        self.binding.bind_input(INPUT, "cpu", 0, np.uint8, image, _address(self.image))
+        self.binding.bind_output(PROBABILITIES, "cpu", 0, np.float32, probabilities, _address(self.probabilities))
+
+
+def _address(array: npt.NDArray[np.generic]) -> int:
+    return int(array.__array_interface__["data"][0])  # array.ctypes would load ctypes, which is not for every start
+
+
+def _load(model: ModelFile, threads: int) -> "InferenceSession":
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -47,18 +115,6 @@ def cannot_run(source: str, error: Exception) -> ModelError:
     from onnxruntime import __version__
 
     return ModelError(f"{source}: onnxruntime {__version__} cannot run it ({first_line(error)})")
-
-
-def run(session: "InferenceSession", images: Images) -> tuple[Floats, Floats]:
-    """Return logits and probabilities, float32 ``[N, K]`` each, for uint8 ``[N, H, W]``."""
-    logits, probabilities = session.run([LOGITS, PROBABILITIES], {INPUT: images})
-    return logits, probabilities
-
-
-def run_probabilities(session: "InferenceSession", images: Images) -> Floats:
-    """Return the probabilities alone, else as :func:`run`: one array less to make."""
-    probabilities: Floats = session.run([PROBABILITIES], {INPUT: images})[0]
-    return probabilities
 
 
 def _check_signature(session: "InferenceSession", model: ModelFile) -> None:

@@ -257,8 +257,8 @@ def test_benchmark_of_nothing_is_refused(invoke, tmp_path):
 
 @pytest.mark.parametrize("command", ["predict", "benchmark"])
 def test_threads_are_those_of_the_session(invoke, root, monkeypatch, command):
-    asked, create = [], session.create
-    monkeypatch.setattr(session, "create", lambda file, threads: asked.append(threads) or create(file, threads))
+    asked, load = [], session._load
+    monkeypatch.setattr(session, "_load", lambda file, threads: asked.append(threads) or load(file, threads))
     given = root / ("examples/pictures/bag.png" if command == "predict" else "artifacts/edge/edge.int8.onnx")
     assert invoke(command, "--threads", 3, given).exit_code == 0
     assert asked[0] == 3

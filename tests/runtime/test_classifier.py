@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmnist_edge_runtime import session
 from fmnist_edge_runtime.bundled import bundled_model
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import ImageError, ModelError
 from fmnist_edge_runtime.reader import WAYS, Reading
+from fmnist_edge_runtime.session import Session
 
 
 @pytest.fixture(scope="module")
@@ -349,8 +349,8 @@ def test_a_file_that_was_opened_is_read_from_where_it_stands(classifier, sample)
 
 
 def test_no_more_than_256_images_are_in_one_call(classifier, sample, monkeypatch):
-    sizes, run = [], session.run
-    monkeypatch.setattr(session, "run", lambda current, images: sizes.append(len(images)) or run(current, images))
+    sizes, run = [], Session.run
+    monkeypatch.setattr(Session, "run", lambda current, images: sizes.append(len(images)) or run(current, images))
     classifier.scores(sample.images[:600])
     assert sizes == [256, 256, 88]
 

@@ -39,7 +39,7 @@ def metadata(bundled):
 @pytest.fixture(autouse=True)
 def no_session_for_refused_files(monkeypatch, request):
     if "allows_sessions" not in request.keywords:
-        monkeypatch.setattr(session, "create", lambda *_: pytest.fail("a session was created"))
+        monkeypatch.setattr(session, "_load", lambda *_: pytest.fail("a session was created"))
 
 
 def refused(content, words):
@@ -299,8 +299,11 @@ def test_a_graph_that_loads_and_then_fails_is_refused_with_one_line(metadata, fa
         lambda classifier, _: classifier.probabilities(np.zeros((600, 28, 28), np.uint8)),
     ],
 )
-def test_a_graph_that_fails_at_other_batches_than_its_self_test_is_a_model_error(metadata, failing_but_for, ask):
-    with Classifier(seal(failing_but_for(4), metadata)) as classifier:
+@pytest.mark.parametrize("answers_anyhow", [False, True], ids=["fails", "answers in another shape"])
+def test_a_graph_that_fails_at_other_batches_than_its_self_test_is_a_model_error(
+    metadata, failing_but_for, ask, answers_anyhow
+):
+    with Classifier(seal(failing_but_for(4, answers_anyhow=answers_anyhow), metadata)) as classifier:
         assert classifier.probabilities(np.zeros((4, 28, 28), np.uint8)).shape == (4, 10)
         with pytest.raises(ModelError, match="cannot run it") as caught:
             ask(classifier, np.zeros((1, 28, 28), np.uint8))

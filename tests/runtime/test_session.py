@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 import pytest
 
-from fmnist_edge_runtime import session
 from fmnist_edge_runtime.bundled import bundled_model
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import ModelError
 from fmnist_edge_runtime.modelfile import read, seal
+from fmnist_edge_runtime.session import Session
 
 REPORT = """
 import os, sys
@@ -38,7 +38,7 @@ def test_telemetry_is_off_before_the_import_unless_somebody_chose(before, after,
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_session_has_the_threads_asked_for_and_they_do_not_spin(threads):
-    options = session.create(read(bundled_model()), threads).get_session_options()
+    options = Session(read(bundled_model()), threads).inference.get_session_options()
     assert options.intra_op_num_threads == threads
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
@@ -95,7 +95,7 @@ def test_a_graph_that_cannot_be_run_is_one_line_and_nothing_is_printed(bundled, 
     model, metadata = bundled
     model.graph.node[-1].op_type = "NoSuchOperator"
     with pytest.raises(ModelError, match="cannot run it") as caught:
-        session.create(read(seal(model.SerializeToString(), metadata)), 1)
+        Session(read(seal(model.SerializeToString(), metadata)), 1)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
 
@@ -113,10 +113,37 @@ def test_what_onnxruntime_warns_of_stays_off_the_terminal(bundled, capfd):
     onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, {"images": images})
     assert "used by no node" in (warned := capfd.readouterr().err)
     assert "Expected shape" in warned
-    session.run(session.create(read(content), 1), images)
+    Session(read(content), 1).run(images)
     assert capfd.readouterr() == ("", "")
 
 
 def test_one_thread_unless_asked_otherwise():
     with Classifier() as classifier:
-        assert classifier._live[0].get_session_options().intra_op_num_threads == 1
+        assert classifier._live[0].inference.get_session_options().intra_op_num_threads == 1
+
+
+def test_a_single_image_has_the_answer_that_it_has_among_others(sample):
+    session = Session(read(bundled_model()), 1)
+    images = sample.images[:50]
+    _, together = session.run(images)
+    alone = [session.probabilities(images[at : at + 1]) for at in range(50)]
+    np.testing.assert_array_equal(np.concatenate(alone), together)  # and none of them was written over by a later one
+    np.testing.assert_array_equal(session.probabilities(images[:1, ::-1, ::-1]), session.run(images[:1, ::-1, ::-1])[1])
+
+
+def test_who_predicts_in_the_midst_of_a_prediction_disturbs_neither(sample):
+    session, answers = Session(read(bundled_model()), 1), []
+    want = [session.run(sample.images[at : at + 1])[1] for at in (0, 1)]
+
+    ask = session.inference.run_with_iobinding
+
+    def interrupted(binding):
+        if not answers:
+            answers.append(None)
+            answers[0] = session.probabilities(sample.images[1:2])
+        ask(binding)
+
+    session.inference.run_with_iobinding = interrupted
+    outer = session.probabilities(sample.images[:1])
+    np.testing.assert_array_equal(outer, want[0])
+    np.testing.assert_array_equal(answers[0], want[1])

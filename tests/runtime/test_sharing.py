@@ -92,7 +92,7 @@ def test_a_pickle_holds_the_model_and_the_options(sample):
     with Classifier(threads=2) as classifier:
         copy = pickle.loads(pickle.dumps(classifier))
         assert copy.predict(sample.images[7]) == classifier.predict(sample.images[7])
-    assert copy._live[0].get_session_options().intra_op_num_threads == 2
+    assert copy._live[0].inference.get_session_options().intra_op_num_threads == 2
 
 
 if hasattr(os, "fork"):
@@ -209,14 +209,14 @@ def test_the_event_loop_goes_on_while_a_thread_predicts(classifier, sample):
 
 
 def test_a_classifier_closed_while_a_child_loads_it_again_stays_closed(classifier, sample, monkeypatch):
-    create, closer = session.create, threading.Thread(target=classifier.close)
+    load, closer = session._load, threading.Thread(target=classifier.close)
 
     def closed_meanwhile(file, threads):
         closer.start()  # and waits for the lock, or would close what is replaced in a moment
         closer.join(0.2)
-        return create(file, threads)
+        return load(file, threads)
 
-    monkeypatch.setattr(session, "create", closed_meanwhile)
+    monkeypatch.setattr(session, "_load", closed_meanwhile)
     classifier._live = (classifier._live[0], -1)  # as a child after fork finds it
     with contextlib.suppress(ModelError):
         classifier.predict(sample.images[0])

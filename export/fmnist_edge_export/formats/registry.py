@@ -12,9 +12,10 @@ from fmnist_edge_export.formats.quantise import quantise
 from fmnist_edge_export.proof import structure
 from fmnist_edge_export.proof.bounds import FLOAT, INT8, Bounds
 from fmnist_edge_export.source import Run, Source
-from fmnist_edge_runtime import modelfile, session
+from fmnist_edge_runtime import modelfile
 from fmnist_edge_runtime.contract import Contract
 from fmnist_edge_runtime.errors import ModelError
+from fmnist_edge_runtime.session import Session
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,7 @@ def _build_torchscript(source: Source) -> bytes:
 
 def _open_onnx(content: bytes) -> tuple[Contract, Run]:
     file = modelfile.read(content)
-    served = session.create(file, threads=1)
-    return file.contract, lambda images: session.run(served, images)
+    return file.contract, Session(file, threads=1).run
 
 
 def _open_torchscript(content: bytes) -> tuple[Contract, Run]:
