@@ -80,15 +80,25 @@ def failing_but_for():
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 10]) for name in (LOGITS, PROBABILITIES)
         ]
         constants = [
-            numpy_helper.from_array(np.array([rows, 10], np.int64), "fixed"),
+            numpy_helper.from_array(np.array([1]), "second"),
+            numpy_helper.from_array(np.array([28 // rows]), "divisor"),
+            numpy_helper.from_array(np.array([10]), "labels"),
             numpy_helper.from_array(np.zeros((784, 10), np.float32), "weights"),
-            numpy_helper.from_array(np.zeros((rows, 784), np.float32), "always the same"),
+            numpy_helper.from_array(np.zeros((1, 10), np.float32), "noughts"),
         ]
         nodes = [
+            # The number of rows is taken from the height of a picture: onnxruntime would refuse one that it can see.
+            helper.make_node("Shape", ["images"], ["shape"]),
+            helper.make_node("Gather", ["shape", "second"], ["height"]),
+            helper.make_node("Div", ["height", "divisor"], ["rows"]),
+            helper.make_node("Concat", ["rows", "labels"], ["joined"], axis=0),
+            helper.make_node("Abs", ["joined"], ["fixed"]),  # else it would fit the shape to whatever comes
             helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
             helper.make_node("Flatten", ["floats"], ["flat"]),
-            helper.make_node("MatMul", ["always the same" if answers_anyhow else "flat", "weights"], ["scores"]),
-            helper.make_node("Reshape", ["scores", "fixed"], [LOGITS]),
+            helper.make_node("MatMul", ["flat", "weights"], ["scores"]),
+            helper.make_node("Expand", ["noughts", "fixed"], [LOGITS])
+            if answers_anyhow
+            else helper.make_node("Reshape", ["scores", "fixed"], [LOGITS]),
             helper.make_node("Softmax", [LOGITS], [PROBABILITIES]),
         ]
         model = helper.make_model(

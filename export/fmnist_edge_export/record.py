@@ -157,11 +157,12 @@ def load_record(weights: Path) -> Record:
     Raises:
         ModelError: one is missing, damaged, or does not belong to the other.
     """
-    # A path without a name, "." or "/", has no suffix to be replaced.
-    record_path = weights.with_suffix(".json") if weights.name else weights
-    for path in (weights, record_path):
-        if not path.is_file():
-            raise ModelError(f"{path}: no such file; a model is NAME.safetensors with NAME.json beside it")
+    needed = "a model is NAME.safetensors with NAME.json beside it"
+    if not weights.is_file():
+        raise ModelError(f"{weights}: no such file; {needed}")
+    record_path = weights.with_suffix(".json")
+    if not record_path.is_file():
+        raise ModelError(f"{weights}: there is no {record_path.name} beside it; {needed}")
     record = Record.from_json(record_path.read_bytes(), str(record_path))
     if record.name != weights.stem:  # an export would replace the folder of that other model
         raise ModelError(f"{record_path}: the record of {record.name}, not of {weights.stem}; name the files after it")

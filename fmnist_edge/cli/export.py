@@ -46,9 +46,9 @@ def export(
     from fmnist_edge_export.proof.report import Report
     from fmnist_edge_runtime.errors import ParityError
 
-    if model and checkpoint:
+    if model is not None and checkpoint:
         raise typer.BadParameter("name a MODEL or a --checkpoint, not both")
-    if model and Path(model).name != model:
+    if model is not None and (not model or Path(model).name != model):
         raise typer.BadParameter(f"{model!r}: a MODEL's name is needed, not a path; weights elsewhere: --checkpoint")
     name = "edge" if model is None else model
     with needs_export_extra("fmnist-edge export"):

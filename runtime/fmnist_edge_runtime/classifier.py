@@ -42,7 +42,10 @@ _changing = threading.Lock()  # held while a classifier gets another session, or
 def _finish_imports() -> None:
     """Load what is loaded late: a child waits for ever for what a thread of its parent was importing at the fork."""
     if _classifiers and threading.active_count() > 1:
-        import concurrent.futures.thread  # noqa: F401
+        if "concurrent.futures.thread" not in sys.modules:
+            import concurrent.futures.thread as pools
+
+            pools._global_shutdown_lock.acquire()  # its own hook, which lets go of that after the fork, comes too late
 
         from fmnist_edge_runtime import avif, photo, shrink, sight, tiff  # noqa: F401
 

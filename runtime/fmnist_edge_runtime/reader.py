@@ -51,7 +51,7 @@ def read_picture(source: PictureSource, height: int, width: int, read_as: ReadAs
         ImageError: it cannot be read; the message names it.
     """
     # Exactly an array, and no subclass: those may index in ways of their own.
-    if type(source) is np.ndarray and source.dtype is _UINT8 and source.shape == (height, width):
+    if type(source) is np.ndarray and source.shape == (height, width) and source.dtype == _UINT8:
         reading = _read_cells(source, read_as)
         if reading is not None:
             return reading

@@ -1,6 +1,7 @@
 """How this kit runs onnxruntime: one place, so that a model is proven under the options it is served with."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -9,10 +10,11 @@ from fmnist_edge_runtime.errors import ModelError, first_line
 from fmnist_edge_runtime.modelfile import ModelFile
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+    from onnxruntime import InferenceSession, NodeArg
 
 Floats = npt.NDArray[np.float32]
 Images = npt.NDArray[np.uint8]
+Answer = TypeVar("Answer")
 
 INPUT, LOGITS, PROBABILITIES = "images", "logits", "probabilities"
 _FATAL = 4
@@ -42,19 +44,12 @@ class Session:
 
     def probabilities(self, images: Images) -> Floats:
         """Return the probabilities alone, else as :meth:`run`; a single image takes a faster way to the same."""
-        if len(images) != 1:
-            return self._ask([PROBABILITIES], images)[0]
-        one = self._run_one(images)
-        answer = one.probabilities.copy()
-        self._idle.append(one)
-        return answer
+        return self._ask([PROBABILITIES], images)[0] if len(images) != 1 else self._of_one(images, np.ndarray.copy)
 
     def row(self, image: Images) -> list[float]:
         """Return the probabilities of a single image, uint8 ``[1, H, W]``."""
-        one = self._run_one(image)
-        answer: list[float] = one.probabilities.tolist()[0]
-        self._idle.append(one)
-        return answer
+        row: list[float] = self._of_one(image, np.ndarray.tolist)[0]
+        return row
 
     def _ask(self, outputs: list[str], images: Images) -> list[Floats]:
         answers: list[Floats] = self.inference.run(outputs, {INPUT: images})
@@ -64,31 +59,32 @@ class Session:
             raise ValueError(f"it answers in the shape of {shapes}, not {list(wanted)}")
         return answers
 
-    def _run_one(self, image: Images) -> "_OneImage":
-        # Taken out while in use: another thread, or a signal handler, takes another. After an error it is not put back.
+    def _of_one(self, image: Images, taken: Callable[[Floats], Answer]) -> Answer:
+        """Return what ``taken`` makes of the probabilities ``[1, K]`` of a single image, whose shape was checked."""
+        # Nobody else has it while it is in use, be it another thread or a signal handler. After an error it is let go.
         try:
             one = self._idle.pop()
         except IndexError:
-            one = _OneImage(self.inference, (1, *self._size), (1, self._labels))
+            one = _OneImage(self.inference, self._size, self._labels)
         one.image[:] = image
         self.inference.run_with_iobinding(one.binding)
-        return one
+        answer = taken(one.probabilities)
+        self._idle.append(one)
+        return answer
 
 
 class _OneImage:
-    """Memory for an image and its answer that onnxruntime knows: told of new arrays in each call, it takes longer."""
+    """An image and its answer in memory that onnxruntime was told of once; telling it in each call takes longer."""
 
     __slots__ = ("binding", "image", "probabilities")
 
-    def __init__(self, inference: "InferenceSession", image: tuple[int, ...], probabilities: tuple[int, ...]) -> None:
-        self.image, self.probabilities = np.empty(image, np.uint8), np.empty(probabilities, np.float32)
+    def __init__(self, inference: "InferenceSession", size: tuple[int, int], labels: int) -> None:
+        from onnxruntime import OrtValue
+
+        self.image, self.probabilities = np.empty((1, *size), np.uint8), np.empty((1, labels), np.float32)
         self.binding = inference.io_binding()
-        self.binding.bind_input(INPUT, "cpu", 0, np.uint8, image, _address(self.image))
-        self.binding.bind_output(PROBABILITIES, "cpu", 0, np.float32, probabilities, _address(self.probabilities))
-
-
-def _address(array: npt.NDArray[np.generic]) -> int:
-    return int(array.__array_interface__["data"][0])  # array.ctypes would load ctypes, which is not for every start
+        self.binding.bind_cpu_input(INPUT, self.image)
+        self.binding.bind_ortvalue_output(PROBABILITIES, OrtValue.ortvalue_from_numpy(self.probabilities))  # no copy
 
 
 def _load(model: ModelFile, threads: int) -> "InferenceSession":
@@ -119,13 +115,19 @@ def cannot_run(source: str, error: Exception) -> ModelError:
 
 def _check_signature(session: "InferenceSession", model: ModelFile) -> None:
     contract = model.contract
-    inputs = {node.name: (node.type, node.shape[1:]) for node in session.get_inputs()}
-    outputs = {node.name: (node.type, node.shape[1:]) for node in session.get_outputs()}
-    scores = ("tensor(float)", [len(contract.labels)])
-    if inputs != {INPUT: ("tensor(uint8)", [contract.height, contract.width])} or outputs != {
+    inputs = {node.name: _declared(node) for node in session.get_inputs()}
+    outputs = {node.name: _declared(node) for node in session.get_outputs()}
+    scores = ("tensor(float)", "any", [len(contract.labels)])
+    if inputs != {INPUT: ("tensor(uint8)", "any", [contract.height, contract.width])} or outputs != {
         LOGITS: scores,
         PROBABILITIES: scores,
     }:
         raise ModelError(
             f"{model.source}: refused, its inputs and outputs are not those of its metadata; export it again"
         )
+
+
+def _declared(node: "NodeArg") -> tuple[str, object, list[object]]:
+    """Return the type, how many pictures at once, and the shape of each."""
+    at_once = node.shape[0] if node.shape else None
+    return node.type, at_once if isinstance(at_once, int) else "any", node.shape[1:]

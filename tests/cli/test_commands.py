@@ -121,7 +121,7 @@ def test_verify_goes_on_after_a_path_that_cannot_be_looked_at(invoke, artifacts)
 def test_a_model_without_a_name_is_not_edge(invoke, tmp_path):
     done = invoke("export", "", "--out", tmp_path)
     assert done.exit_code == 2
-    assert f"{tmp_path / '.safetensors'}: no such file" in done.stderr
+    assert "'': a MODEL's name is needed" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -144,6 +144,14 @@ def test_a_folder_is_no_checkpoint(invoke, given):
     done = invoke("export", "--checkpoint", given)
     assert done.exit_code == 2
     assert done.stderr == f"fmnist-edge: {given}: no such file; a model is NAME.safetensors with NAME.json beside it\n"
+
+
+@pytest.mark.parametrize("command", ["benchmark", "export"])
+def test_what_is_missing_beside_a_file_is_told_of_the_file_that_was_named(invoke, root, command):
+    readme = root / "README.md"
+    done = invoke(command, *(["--checkpoint"] if command == "export" else []), readme)
+    assert done.exit_code == 2
+    assert f"{readme}: there is no README.json beside it" in done.stderr
 
 
 def test_a_torchscript_file_that_torch_cannot_run_is_told_on_one_line(invoke, root, tmp_path):

@@ -68,7 +68,7 @@ def test_a_record_with_a_field_that_is_none_is_refused_with_one_line(saved, chan
 def test_a_missing_half_is_named(saved):
     weights, _, _ = saved
     weights.with_suffix(".json").unlink()
-    with pytest.raises(ModelError, match=r"edge\.json: no such file"):
+    with pytest.raises(ModelError, match=r"there is no edge\.json beside it"):
         load_model(weights)
     with pytest.raises(ModelError, match=r"other\.safetensors: no such file"):
         load_model(weights.with_name("other.safetensors"))

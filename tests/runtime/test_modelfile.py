@@ -324,6 +324,16 @@ def test_inputs_and_outputs_must_be_those_of_the_metadata(graph, metadata):
         Classifier(seal(graph, metadata))
 
 
+@pytest.mark.allows_sessions
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["images", "logits", "probabilities"])
+def test_how_many_pictures_it_takes_must_be_left_open(graph, metadata, which):
+    model = onnx.load_model_from_string(graph)
+    declared = [*model.graph.input, *model.graph.output][which]
+    declared.type.tensor_type.shape.dim[0].dim_value = 1
+    with pytest.raises(ModelError, match="its inputs and outputs are not those of its metadata"):
+        Classifier(seal(model.SerializeToString(), metadata))
+
+
 @pytest.mark.parametrize(
     "others",
     [encode_bytes(3, b"hidden"), encode_bytes(2, b"never sealed"), encode_bytes(1, b"another key")],

@@ -103,16 +103,13 @@ def test_a_graph_that_cannot_be_run_is_one_line_and_nothing_is_printed(bundled, 
 def test_what_onnxruntime_warns_of_stays_off_the_terminal(bundled, capfd):
     model, metadata = bundled
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(3, np.float32), "used by no node"))
-    for output in model.graph.output:
-        output.type.tensor_type.shape.dim[0].dim_value = 7
     content = seal(model.SerializeToString(), metadata)
     images = np.zeros((1, 28, 28), np.uint8)
 
     import onnxruntime
 
     onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, {"images": images})
-    assert "used by no node" in (warned := capfd.readouterr().err)
-    assert "Expected shape" in warned
+    assert "used by no node" in capfd.readouterr().err
     Session(read(content), 1).run(images)
     assert capfd.readouterr() == ("", "")
 

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from onnx import ModelProto
 
+from fmnist_edge_export.data import Images
 from fmnist_edge_export.formats import torchscript, torchscript_file
 from fmnist_edge_export.formats.onnx_contract import onnx_contract
 from fmnist_edge_export.formats.quantise import quantise
@@ -64,7 +66,13 @@ def _build_torchscript(source: Source) -> bytes:
 
 def _open_onnx(content: bytes) -> tuple[Contract, Run]:
     file = modelfile.read(content)
-    return file.contract, Session(file, threads=1).run
+    session = Session(file, threads=1)
+
+    def run(images: Images) -> tuple[np.ndarray, np.ndarray]:
+        logits, probabilities = session.run(images)
+        return logits, session.probabilities(images) if len(images) == 1 else probabilities  # as they are served
+
+    return file.contract, run
 
 
 def _open_torchscript(content: bytes) -> tuple[Contract, Run]:
