@@ -1,6 +1,6 @@
 """From any picture to the uint8 array that the network takes: the one way there is."""
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeGuard, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,19 @@ def check_way(read_as: str) -> None:
         raise ValueError(f"read_as={read_as!r}: one of {', '.join(WAYS)}")
 
 
+def is_ready(source: object, height: int, width: int, read_as: str) -> TypeGuard[npt.NDArray[np.uint8]]:
+    """Whether ``source`` is an array of grey levels that is shown to a network of its size as it is.
+
+    What is below ``read_image`` says the same of it, by way of several copies; this is Fashion-MNIST's own case.
+    """
+    return (
+        type(source) is np.ndarray  # and no subclass: those may index in ways of their own
+        and source.shape == (height, width)
+        and source.dtype == _UINT8
+        and (read_as == "fmnist" or (read_as == "auto" and is_dark(source)))
+    )
+
+
 def read_picture(source: PictureSource, height: int, width: int, read_as: ReadAs = "auto") -> Reading:
     """Read ``source``: a path, a file's bytes, a binary file, a PIL image, or a uint8 array (grey, RGB or RGBA).
 
@@ -50,11 +63,8 @@ def read_picture(source: PictureSource, height: int, width: int, read_as: ReadAs
     Raises:
         ImageError: it cannot be read; the message names it.
     """
-    # Exactly an array, and no subclass: those may index in ways of their own.
-    if type(source) is np.ndarray and source.shape == (height, width) and source.dtype == _UINT8:
-        reading = _read_cells(source, read_as)
-        if reading is not None:
-            return reading
+    if is_ready(source, height, width, read_as):
+        return Reading(source[None], "fmnist", found=True)
     check_way(read_as)
     return read_image(open_picture(source), height, width, read_as)
 
@@ -63,9 +73,8 @@ def read_image(image: Image.Image, height: int, width: int, read_as: ReadAs) -> 
     """Read a picture that was opened by ``open_picture``; else as :func:`read_picture`."""
     if image.mode == "L" and image.size == (width, height):
         cells = np.frombuffer(image.tobytes(), np.uint8).reshape(height, width)  # half the time of np.array
-        reading = _read_cells(cells, read_as)
-        if reading is not None:
-            return reading
+        if is_ready(cells, height, width, read_as):
+            return Reading(cells[None], "fmnist", found=True)
     if read_as == "fmnist" or (read_as == "auto" and is_fmnist_form(image, height, width)):
         return Reading(fit(to_grey(image), height, width)[None], "fmnist", found=True)
     from fmnist_edge_runtime.photo import find_article  # not for every start
@@ -75,13 +84,3 @@ def read_image(image: Image.Image, height: int, width: int, read_as: ReadAs) -> 
     if article is None:
         return Reading(np.zeros((1, height, width), np.uint8), "photo", found=False)
     return Reading(article.views, "photo", found=article.clear, mask=article.mask)
-
-
-def _read_cells(cells: npt.NDArray[np.uint8], read_as: ReadAs) -> Reading | None:
-    """Return the reading of a grey picture of the network's own size, or None if it is to be read as a photograph.
-
-    What is below ``read_image`` gives the same, by way of several more copies; this is Fashion-MNIST's own case.
-    """
-    if read_as == "fmnist" or (read_as == "auto" and is_dark(cells)):
-        return Reading(cells[None], "fmnist", found=True)
-    return None

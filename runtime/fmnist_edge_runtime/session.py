@@ -47,7 +47,7 @@ class Session:
         return self._ask([PROBABILITIES], images)[0] if len(images) != 1 else self._of_one(images, np.ndarray.copy)
 
     def row(self, image: Images) -> list[float]:
-        """Return the probabilities of a single image, uint8 ``[1, H, W]``."""
+        """Return the probabilities of a single image, uint8 ``[H, W]``."""
         row: list[float] = self._of_one(image, np.ndarray.tolist)[0]
         return row
 

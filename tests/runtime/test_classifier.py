@@ -12,7 +12,7 @@ from PIL import Image
 from fmnist_edge_runtime.bundled import bundled_model
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import ImageError, ModelError
-from fmnist_edge_runtime.reader import WAYS, Reading
+from fmnist_edge_runtime.reader import WAYS
 from fmnist_edge_runtime.session import Session
 
 
@@ -37,9 +37,9 @@ def test_a_prediction_says_what_the_probabilities_say(classifier, sample):
 
 
 def test_what_was_not_found_is_unknown_however_sure_the_network_is(classifier):
-    black, sure = np.zeros((1, 28, 28), np.uint8), [0.0] * 9 + [1.0]
-    assert classifier._prediction(Reading(black, "photo", found=True), sure).known
-    assert not classifier._prediction(Reading(black, "photo", found=False), sure).known
+    sure = [0.0] * 9 + [1.0]
+    assert classifier._prediction(sure, "photo", found=True).known
+    assert not classifier._prediction(sure, "photo", found=False).known
 
 
 def test_most_of_the_sample_is_right(classifier, sample):
