@@ -42,14 +42,14 @@ _changing = threading.Lock()  # held while a classifier gets another session, or
 def _finish_imports() -> None:
     """Load what is loaded late: a child waits for ever for what a thread of its parent was importing at the fork."""
     if _classifiers and threading.active_count() > 1:
-        if "concurrent.futures.thread" not in sys.modules:
-            import concurrent.futures.thread as pools
-
-            pools._global_shutdown_lock.acquire()  # its own hook, which lets go of that after the fork, comes too late
-
         from fmnist_edge_runtime import avif, photo, shrink, sight, tiff  # noqa: F401
 
         Image.init()
+        unseen = "concurrent.futures.thread" not in sys.modules
+        import concurrent.futures.thread as pools
+
+        if unseen:  # its own hooks: the one that takes this lock comes too late, the one that gives it back does not
+            pools._global_shutdown_lock.acquire()
 
 
 def _prepare_child() -> None:
@@ -153,7 +153,7 @@ class Classifier:
             ImageError: the picture cannot be read.
         """
         contract = self._file.contract
-        if is_ready(image, contract.height, contract.width, read_as):  # two thirds of what reading adds are saved
+        if is_ready(image, contract.height, contract.width, read_as):  # a Reading would cost as much as that question
             return self._prediction(self._run(Session.row, image), "fmnist")
         return self._answer(read_picture(image, contract.height, contract.width, read_as))
 

@@ -123,7 +123,7 @@ def _check_signature(session: "InferenceSession", model: ModelFile) -> None:
         PROBABILITIES: scores,
     }:
         raise ModelError(
-            f"{model.source}: refused, its inputs and outputs are not those of its metadata; export it again"
+            f"{model.source}: refused, its inputs and outputs are not those of the contract; export it again"
         )
 
 

@@ -17,6 +17,7 @@ from fmnist_edge_export.formats.registry import FORMATS
 from fmnist_edge_export.formats.scores import Scores
 from fmnist_edge_runtime import modelfile
 from fmnist_edge_runtime.errors import ModelError
+from fmnist_edge_runtime.session import Session
 
 
 @pytest.fixture(scope="module")
@@ -222,3 +223,12 @@ def test_a_sealed_file_is_the_graph_and_one_more_field(built):
     sealed = modelfile.seal(built["onnx"], {"schema_version": 1})
     assert sealed.startswith(built["onnx"])
     assert onnx.load_model_from_string(sealed).metadata_props[0].key == "fmnist_edge"
+
+
+@pytest.mark.parametrize("name", ["onnx", "onnx-int8"])
+def test_an_onnx_file_is_asked_for_a_picture_alone_as_it_is_served(root, sample, monkeypatch, name):
+    _, run = FORMATS[name].open((root / "artifacts/edge" / FORMATS[name].file_name("edge")).read_bytes())
+    served = np.zeros((1, 10), np.float32)
+    monkeypatch.setattr(Session, "_of_one", lambda *_: served)
+    assert run(sample.images[:1])[1] is served
+    assert run(sample.images[:2])[1].sum() == pytest.approx(2)

@@ -320,7 +320,7 @@ def test_inputs_and_outputs_must_be_those_of_the_metadata(graph, metadata):
     metadata["labels"] = metadata["labels"][:9]
     for rows in ("file_logits", "reference_logits"):
         metadata["self_test"][rows] = [row[:9] for row in metadata["self_test"][rows]]
-    with pytest.raises(ModelError, match="its inputs and outputs are not those of its metadata"):
+    with pytest.raises(ModelError, match="its inputs and outputs are not those of the contract"):
         Classifier(seal(graph, metadata))
 
 
@@ -330,7 +330,7 @@ def test_how_many_pictures_it_takes_must_be_left_open(graph, metadata, which):
     model = onnx.load_model_from_string(graph)
     declared = [*model.graph.input, *model.graph.output][which]
     declared.type.tensor_type.shape.dim[0].dim_value = 1
-    with pytest.raises(ModelError, match="its inputs and outputs are not those of its metadata"):
+    with pytest.raises(ModelError, match="its inputs and outputs are not those of the contract"):
         Classifier(seal(model.SerializeToString(), metadata))
 
 

@@ -132,6 +132,7 @@ def test_who_predicts_in_the_midst_of_a_prediction_disturbs_neither(sample):
     session, answers = Session(read(bundled_model()), 1), []
     want = [session.run(sample.images[at : at + 1])[1] for at in (0, 1)]
 
+    session.probabilities(sample.images[2:3])  # whose memory is there to be taken
     ask = session.inference.run_with_iobinding
 
     def interrupted(binding):
