@@ -26,7 +26,7 @@ from fmnist_edge_runtime.picture import PictureSource, open_picture
 from fmnist_edge_runtime.prediction import Prediction
 from fmnist_edge_runtime.reader import ReadAs, Reading, check_way, is_ready, read_image, read_picture
 from fmnist_edge_runtime.selftest import Replay, replay
-from fmnist_edge_runtime.session import Floats, Images, Session, cannot_run
+from fmnist_edge_runtime.session import Floats, Images, Session, cannot_run, is_of_the_engine
 
 log = logging.getLogger(__name__)
 
@@ -274,13 +274,15 @@ class Classifier:
         )
 
     def _run(self, work: Callable[[Session, Given], Answer], given: Given) -> Answer:
-        """Return what ``work`` gives for the session and ``given``; ModelError for whatever it raises."""
+        """Return what ``work`` gives for the session and ``given``; ModelError for what onnxruntime raises."""
         current, process = self._live
         if current is None or process != os.getpid():
             current = self._session_made_here()
         try:
             return work(current, given)
         except Exception as error:  # a graph that loads may still fail, or answer in another shape than it declares
+            if not is_of_the_engine(error):
+                raise
             raise cannot_run(self._file.source, error) from error
 
     def _session_made_here(self) -> Session:
@@ -299,8 +301,9 @@ class Classifier:
         contract = self._file.contract
         wanted = (contract.height, contract.width)
         if not isinstance(images, np.ndarray) or images.dtype != _UINT8 or images.shape[1:] != wanted:
-            given = f"{images.dtype} {list(images.shape)}" if isinstance(images, np.ndarray) else type(images).__name__
-            raise ImageError(f"an array of {given}: uint8 [N, {wanted[0]}, {wanted[1]}] is needed")
+            array = isinstance(images, np.ndarray)
+            given = f"an array of {images.dtype} {list(images.shape)}" if array else f"a {type(images).__name__}"
+            raise ImageError(f"{given}: an array of uint8 [N, {wanted[0]}, {wanted[1]}] is needed")
 
     def _answer(self, reading: Reading) -> Prediction:
         if len(reading.views) == 1:  # no mean to take, which would cost as much as making the answer

@@ -113,6 +113,11 @@ def cannot_run(source: str, error: Exception) -> ModelError:
     return ModelError(f"{source}: onnxruntime {__version__} cannot run it ({first_line(error)})")
 
 
+def is_of_the_engine(error: Exception) -> bool:
+    """Tell what onnxruntime raised, or ``Session`` of its answer, from what a signal handler raised in its midst."""
+    return type(error) in (RuntimeError, ValueError, MemoryError) or type(error).__module__.startswith("onnxruntime.")
+
+
 def _check_signature(session: "InferenceSession", model: ModelFile) -> None:
     contract = model.contract
     inputs = {node.name: _declared(node) for node in session.get_inputs()}

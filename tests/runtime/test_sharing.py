@@ -211,6 +211,24 @@ sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
         assert "is closed" in told_by_a_child(lambda: classifier.predict(sample.images[0]).label)
 
 
+def test_what_a_signal_handler_raises_is_not_taken_for_a_fault_of_the_model(sample, monkeypatch):
+    def deadline(*_):
+        raise TimeoutError
+
+    def interrupted(binding):
+        signal.raise_signal(signal.SIGINT)
+        return binding
+
+    before = signal.signal(signal.SIGINT, deadline)
+    try:
+        with Classifier() as classifier:
+            monkeypatch.setattr(classifier._live[0].inference, "run_with_iobinding", interrupted)
+            with pytest.raises(TimeoutError):
+                classifier.predict(sample.images[0])
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_the_event_loop_goes_on_while_a_thread_predicts(classifier, sample):
     async def turns_of_the_loop():
         task = asyncio.create_task(asyncio.to_thread(classifier.probabilities, sample.images))
