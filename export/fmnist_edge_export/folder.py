@@ -90,15 +90,26 @@ def refuse_unless_replaceable(target: Path) -> None:
     """
     if target.is_symlink():  # links were followed as far as they lead
         raise ModelError(f"{target}: is a link that leads to itself; name another --out")
-    if target.exists() and not target.is_dir():
-        raise ModelError(f"{target}: is a file; name another --out")
-    if not target.is_dir():
-        return
-    for entry in target.iterdir():
-        if entry.is_dir():
-            raise ModelError(f"{target}: holds folders, so it is not a model's folder; name another --out")
-        if not entry.is_symlink() and not entry.is_file():
-            raise ModelError(f"{target}: holds {entry.name}, which is no file; name another --out")
+    with undisturbed(target):
+        if target.exists() and not target.is_dir():
+            raise ModelError(f"{target}: is a file; name another --out")
+        for entry in target.iterdir() if target.is_dir() else ():
+            if entry.is_dir():
+                raise ModelError(f"{target}: holds folders, so it is not a model's folder; name another --out")
+            if not entry.is_symlink() and not entry.is_file():
+                raise ModelError(f"{target}: holds {entry.name}, which is no file; name another --out")
+
+
+@contextlib.contextmanager
+def undisturbed(target: Path) -> Iterator[None]:
+    """Keep exports from replacing ``target`` while it is looked at, where the folder that holds it can be locked."""
+    with locked(target.parent, shared=True) if is_listable(target.parent) else contextlib.nullcontext():
+        yield
+
+
+def is_listable(folder: Path) -> bool:
+    """Tell whether a folder may be listed, and so locked: one that may only be entered is often somebody's home."""
+    return folder.is_dir() and os.access(folder, os.R_OK)
 
 
 def _remove_empty(folders: list[Path]) -> None:

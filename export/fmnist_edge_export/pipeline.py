@@ -14,7 +14,7 @@ from fmnist_edge_export import manifest
 from fmnist_edge_export.card import PICTURES, Answers, is_card, write_card
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.files import sha256_of, sha256_of_bytes, write_atomically
-from fmnist_edge_export.folder import locked, recover, refuse_unless_replaceable, staging, swap
+from fmnist_edge_export.folder import recover, refuse_unless_replaceable, staging, swap, undisturbed
 from fmnist_edge_export.formats.registry import FORMATS, Format
 from fmnist_edge_export.proof.bounds import REFERENCE_TOLERANCE
 from fmnist_edge_export.proof.gate import ask_reference, prove
@@ -61,7 +61,8 @@ def export(
     target = Path(os.path.realpath(target))  # of a link, what it points to is replaced
     refuse_unless_replaceable(target)
     recover(target)
-    _refuse_strangers(source.record.name, target)
+    with undisturbed(target):
+        _refuse_strangers(source.record.name, target)
     rejected = target.with_name(f"{target.name}.failed") if keep_failed else None
     if rejected and os.path.lexists(rejected) and not _was_rejected(rejected, source.record.name):
         raise ModelError(f"{rejected}: holds what no export has rejected; move it elsewhere")
@@ -83,7 +84,7 @@ def export(
             checks += proof.checks
             entries[form.name] = manifest.entry(file, proof.checks, asdict(proof.measured) if proof.measured else {})
         others = {form.name: target / form.file_name(source.record.name) for form in FORMATS.values()}
-        with locked(target.parent):  # another export may be replacing the folder
+        with undisturbed(target):
             kept = {name: file.read_bytes() for name, file in others.items() if name not in entries and file.is_file()}
         record = replace(source.record, self_test=self_tests)
         write_atomically(new / f"{record.name}.safetensors", source.weights)

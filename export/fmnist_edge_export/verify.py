@@ -1,13 +1,12 @@
 """Checking finished files: their digests, their self-tests, and a folder against its manifest. ONNX needs no torch."""
 
-import contextlib
 import os
 from pathlib import Path
 
 from fmnist_edge_export import manifest
 from fmnist_edge_export.extras import needs_export_extra
 from fmnist_edge_export.files import sha256_of
-from fmnist_edge_export.folder import locked, recover
+from fmnist_edge_export.folder import is_listable, recover, undisturbed
 from fmnist_edge_export.formats import torchscript_file
 from fmnist_edge_export.proof.bounds import FLOAT, INT8, judge_tolerances
 from fmnist_edge_export.proof.report import Check, Report, self_test_check
@@ -40,8 +39,7 @@ def verify(path: str | Path) -> Report:
 def _checks(path: Path, resolved: Path) -> list[Check]:
     _put_right(resolved)
     if path.is_dir():
-        # No export replaces the folder while it is looked at.
-        with locked(resolved.parent, shared=True) if _listable(resolved.parent) else contextlib.nullcontext():
+        with undisturbed(resolved):
             return _folder_checks(path)
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder; give a model file, or a folder made by fmnist-edge export")
@@ -51,13 +49,8 @@ def _checks(path: Path, resolved: Path) -> list[Check]:
 def _put_right(path: Path) -> None:
     """Recover ``path``, or the folder that it was in."""
     for folder in [path] if path.is_dir() else [] if path.exists() else [path.parent, path]:
-        if folder.name and _listable(folder.parent):  # the root of the file system has no name
+        if folder.name and is_listable(folder.parent):  # the root of the file system has no name
             recover(folder)
-
-
-def _listable(folder: Path) -> bool:
-    """Tell whether a folder may be listed, and so locked: one that may only be entered is often somebody's home."""
-    return os.access(folder, os.R_OK)
 
 
 def _folder_checks(folder: Path) -> list[Check]:

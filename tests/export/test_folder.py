@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fmnist_edge_export import folder
+from fmnist_edge_export.pipeline import export
 from fmnist_edge_export.verify import verify
 from fmnist_edge_runtime.errors import ModelError
 
@@ -42,8 +43,8 @@ def test_folders_of_somebody_else_beside_it_stay(target, path):
 
 def test_a_folder_is_verified_where_the_one_that_holds_it_may_only_be_entered(target, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != target.parent)  # root may list everything
-    for name in ("locked", "recover"):
-        monkeypatch.setattr(f"fmnist_edge_export.verify.{name}", lambda *_, **__: pytest.fail("it was to be listed"))
+    for name in ("folder.locked", "verify.recover"):
+        monkeypatch.setattr(f"fmnist_edge_export.{name}", lambda *_, **__: pytest.fail("it was to be listed"))
     assert verify(target).ok
 
 
@@ -58,6 +59,42 @@ def test_a_folder_that_holds_a_pipe_is_no_models(target):
     os.mkfifo(target / "queue")
     with pytest.raises(ModelError, match="edge: holds queue, which is no file"):
         folder.refuse_unless_replaceable(target)
+
+
+@pytest.fixture
+def waits(target, monkeypatch):
+    """For each time that ``target`` is listed: must an export that would replace it wait?"""
+    listed = []
+
+    def iterdir(path, real=Path.iterdir):
+        if path == target:
+            try:
+                with folder.locked(target.parent, wait=False):
+                    listed.append(False)
+            except BlockingIOError:
+                listed.append(True)
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    return listed
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks on folders there")
+@pytest.mark.parametrize("look", [folder.refuse_unless_replaceable, verify])
+def test_no_export_replaces_a_folder_while_it_is_looked_at(target, waits, look):
+    look(target)
+    assert waits == [True]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks on folders there")
+def test_an_export_looks_at_what_it_may_replace_while_no_other_replaces_it(target, waits, sources, probes, monkeypatch):
+    def enough(*_):
+        raise TimeoutError("it has looked by now")
+
+    monkeypatch.setattr("fmnist_edge_export.pipeline.ask_reference", enough)
+    with pytest.raises(TimeoutError):
+        export(sources["edge"], target, [], probes)
+    assert waits == [True, True]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a folder in use stays there")
