@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from fmnist_edge_export import data
-from fmnist_edge_export.calibration import LEAST_TEMPERATURE, MOST_TEMPERATURE, fit_temperature, fit_threshold, softmax
+from fmnist_edge_export.calibration import LEAST_TEMPERATURE, MOST_TEMPERATURE, fit_temperature, fit_threshold
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.files import sha256_of_bytes
 from fmnist_edge_export.formats.quantise import Ranges, calibrate, calibration_images, can_be_quantised
@@ -25,6 +25,7 @@ from fmnist_edge_export.source import Source
 from fmnist_edge_runtime.contract import MOST_PIXELS_A_SIDE
 from fmnist_edge_runtime.errors import ImageError, ModelError, first_line
 from fmnist_edge_runtime.reader import read_picture
+from fmnist_edge_runtime.selftest import softmax
 
 log = logging.getLogger(__name__)
 

@@ -20,12 +20,6 @@ def log_softmax(logits: Floats) -> Floats:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
-def softmax(logits: Floats) -> Floats:
-    """Return probabilities ``[N, K]`` for logits ``[N, K]``, in the precision of the logits."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-
 def negative_log_likelihood(logits: Floats, labels: Labels) -> float:
     """Return the mean of -log p(label)."""
     return float(-log_softmax(logits.astype(np.float64))[np.arange(len(labels)), labels].mean())

@@ -129,7 +129,8 @@ def find(split: Split, folder: Path | None = None, *, download: bool = True) -> 
     named = folder or (Path(os.environ[ENVIRONMENT_VARIABLE]) if os.environ.get(ENVIRONMENT_VARIABLE) else None)
     if named is not None:
         if not named.is_dir():
-            raise DataError(f"{named}: no such folder; name one that holds {FILES[split][0].name}[.gz]")
+            wrong = "is a file" if named.exists() else "no such folder"
+            raise DataError(f"{named}: {wrong}; name a folder that holds {FILES[split][0].name}[.gz]")
         return named
     cache = cache_folder()
     for candidate in (DEBIAN_FOLDER, *([cache / _DOWNLOADED] if cache else [])):

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fmnist_edge_export.calibration import softmax
 from fmnist_edge_export.recipes import Recipe
+from fmnist_edge_runtime.selftest import softmax
 from fmnist_edge_runtime.session import Floats, Images
 
 Teacher = Callable[[Images], tuple[Floats, Floats]]

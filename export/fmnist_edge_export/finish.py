@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from fmnist_edge_export import data
-from fmnist_edge_export.calibration import fit_temperature, fit_threshold, softmax
+from fmnist_edge_export.calibration import fit_temperature, fit_threshold
 from fmnist_edge_export.data import Dataset
 from fmnist_edge_export.files import sha256_of_bytes
 from fmnist_edge_export.formats.quantise import CALIBRATION_IMAGES, PERCENTILE, calibrate, calibration_images
@@ -17,6 +17,7 @@ from fmnist_edge_export.proof.reference import reference_logits
 from fmnist_edge_export.record import Record, tool_versions, weights_of
 from fmnist_edge_export.source import Source
 from fmnist_edge_export.train import Split, accuracy, scaled
+from fmnist_edge_runtime.selftest import softmax
 
 
 def finish(run: Run, module: nn.Module, curve: list[Epoch], split: Split, test: Dataset) -> Record:

@@ -25,14 +25,16 @@ _NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP)  # what a network's fi
 def staging(target: Path) -> Iterator[Path]:
     """Yield a new folder beside ``target``, removed in the end unless :func:`swap` took it away."""
     with contextlib.ExitStack() as held:
-        held.callback(_remove_empty, [parent for parent in target.parents if not parent.exists()])
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Its lock tells it from one that a killed process left. Until it has that, the parent's keeps others away.
-        with locked(target.parent):
-            folder = target.with_name(f"{_new(target)}{secrets.token_hex(8)}")
-            folder.mkdir()
-            held.callback(shutil.rmtree, folder, ignore_errors=True)
-            held.enter_context(locked(folder))
+        held.callback(remove_empty, [parent for parent in target.parents if not parent.exists()])
+        folder = target.with_name(f"{_new(target)}{secrets.token_hex(8)}")
+        while not folder.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Another export that came to nothing may take a folder away that it made.
+            with contextlib.suppress(FileNotFoundError), locked(target.parent):
+                folder.mkdir()
+                held.callback(shutil.rmtree, folder, ignore_errors=True)
+                # This lock tells it from one that a killed process left. Until then the parent's keeps others away.
+                held.enter_context(locked(folder))
         yield folder
 
 
@@ -112,7 +114,8 @@ def is_listable(folder: Path) -> bool:
     return folder.is_dir() and os.access(folder, os.R_OK)
 
 
-def _remove_empty(folders: list[Path]) -> None:
+def remove_empty(folders: list[Path]) -> None:
+    """Remove folders, the inner ones first, as far as they are empty."""
     with contextlib.suppress(OSError):  # not empty: what was to be made in there is there
         for folder in folders:
             folder.rmdir()

@@ -152,5 +152,5 @@ def recipe_for(name: str) -> Recipe:
         ModelError: the kit has no recipe of that name.
     """
     if name not in RECIPES:
-        raise ModelError(f"{name}: no such model; the kit trains {', '.join(RECIPES)}")
+        raise ModelError(f"{name or 'an empty name'}: no such model; the kit trains {', '.join(RECIPES)}")
     return RECIPES[name]

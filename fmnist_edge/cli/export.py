@@ -48,7 +48,7 @@ def export(
 
     if model is not None and checkpoint:
         raise typer.BadParameter("name a MODEL or a --checkpoint, not both")
-    if model is not None and (not model or Path(model).name != model):
+    if model is not None and (not model or Path(model).name != model or model.endswith(".safetensors")):
         raise typer.BadParameter(f"{model!r}: a MODEL's name is needed, not a path; weights elsewhere: --checkpoint")
     name = "edge" if model is None else model
     with needs_export_extra("fmnist-edge export"):

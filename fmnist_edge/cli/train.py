@@ -90,7 +90,6 @@ def train(
         )
 
     bars = _EpochBars(recipe.epochs, quiet=quiet)
-    folder.mkdir(parents=True, exist_ok=True)
     with _alone_in(folder):
         _refuse_to_replace(finished, checkpoint, resume)  # again: another run may have come first
         try:
@@ -127,11 +126,17 @@ def _refuse_to_replace(finished: Path, checkpoint: Path, resume: bool) -> None:
 
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder; one that cannot be written to is found out here, not after an epoch."""
-    from fmnist_edge_export.folder import locked
+    """Make a folder and keep other runs out of it; if nothing comes of the run, it goes again.
+
+    One that cannot be written to is found out here, not after an epoch.
+    """
+    from fmnist_edge_export.folder import locked, remove_empty
     from fmnist_edge_runtime.errors import ModelError
 
-    with tempfile.TemporaryFile(dir=folder), contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as held:
+        held.callback(remove_empty, [path for path in (folder, *folder.parents) if not path.exists()])
+        folder.mkdir(parents=True, exist_ok=True)
+        held.enter_context(tempfile.TemporaryFile(dir=folder))
         try:
             held.enter_context(locked(folder, wait=False))
         except BlockingIOError as error:

@@ -34,6 +34,7 @@ Given = TypeVar("Given")
 Answer = TypeVar("Answer")
 
 _CHUNK = 256  # images in one call of onnxruntime: past this, more memory buys no speed
+_NEAR = 1e-3  # to 1 are sums of probabilities
 _UINT8 = np.dtype(np.uint8)
 _classifiers: "weakref.WeakSet[Classifier]" = weakref.WeakSet()  # of this process, for a child after fork
 _changing = threading.Lock()  # held while a classifier gets another session, or loses its own
@@ -116,12 +117,15 @@ class Classifier:
         if not result.ok:
             log.warning(
                 "%s: on this CPU its self-test fails: logits differ by %.2g from where it was made (at most %.2g), by "
-                "%.2g from the network that it was made of (at most %.2g); answers may be worse than stated%s",
+                "%.2g from the network that it was made of (at most %.2g), probabilities by %.2g from the softmax of "
+                "the logits (at most %.2g); answers may be worse than stated%s",
                 self._file.source,
                 result.from_file,
                 result.file_tolerance,
                 result.from_reference,
                 result.reference_tolerance,
+                result.from_softmax,
+                result.softmax_tolerance,
                 ", the fp32 form is safe" if self.contract.format == "onnx-int8" else "",
             )
 
@@ -323,6 +327,9 @@ class Classifier:
 
     def _prediction(self, row: list[float], read_as: str, found: bool = True) -> Prediction:
         contract = self._file.contract
+        if not abs(sum(row) - 1) < _NEAR:  # NaN is not
+            sums = f"its probabilities for a picture sum to {sum(row):.3g}, not to 1"
+            raise ModelError(f"{self._file.source}: {sums}; export it again")
         if read_as == "photo":
             from fmnist_edge_runtime.photo import weighed  # not for every start
 

@@ -61,7 +61,8 @@ def bounded_bytes(path: Path) -> bytes:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise ModelError(f"{path}: cannot be read (it is not a regular file); {_ADVICE}")
+            kind = "a folder" if stat.S_ISDIR(found.st_mode) else "not a regular file"
+            raise ModelError(f"{path}: cannot be read (it is {kind}); {_ADVICE}")
         with path.open("rb") as stream:  # Python makes room for all that is asked for
             content = stream.read(min(found.st_size, MOST_BYTES) + 1)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name

@@ -71,7 +71,8 @@ def open_picture(source: PictureSource) -> Image.Image:
             with open(name, "rb", buffering=0) as file:  # noqa: PTH123  # a Path or a buffer costs time
                 return _decode(file, name)
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-            raise ImageError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+            words = getattr(error, "strerror", None) or error
+            raise ImageError(f"{name or 'an empty path'}: cannot be read ({words})") from error
     if hasattr(source, "read"):
         return _decode(source, "the picture given as a file")
     raise ImageError(

@@ -122,6 +122,28 @@ def test_a_model_without_a_name_is_not_edge(invoke, tmp_path):
     done = invoke("export", "", "--out", tmp_path)
     assert done.exit_code == 2
     assert "'': a MODEL's name is needed" in done.stderr
+    done = invoke("train", "", "--out", tmp_path)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("fmnist-edge: an empty name: no such model; the kit trains edge, ")
+
+
+def test_weights_are_no_name_of_a_model(invoke):
+    done = invoke("export", "edge.safetensors")
+    assert done.exit_code == 2
+    assert "'edge.safetensors': a MODEL's name is needed, not a path; weights elsewhere: --checkpoint" in done.stderr
+
+
+def test_training_that_is_interrupted_before_an_epoch_is_complete_leaves_nothing(invoke, sample, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        assert (tmp_path / "runs" / "cnn").is_dir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fmnist_edge_export.data.load", lambda *_: sample)
+    monkeypatch.setattr("fmnist_edge_export.train.train", interrupted)
+    done = invoke("train", "cnn", "--out", tmp_path / "runs")
+    assert done.exit_code == 130
+    assert done.stderr == "fmnist-edge: interrupted; no epoch was complete, nothing is kept\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

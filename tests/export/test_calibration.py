@@ -7,8 +7,8 @@ from fmnist_edge_export.calibration import (
     fit_temperature,
     fit_threshold,
     negative_log_likelihood,
-    softmax,
 )
+from fmnist_edge_runtime.selftest import softmax
 
 
 def drawn(temperature, count=6000):

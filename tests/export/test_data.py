@@ -91,6 +91,9 @@ def test_a_source_that_was_named_is_never_passed_over(published, tmp_path):
         data.load("test", put(tmp_path / "empty", {}))
     with pytest.raises(DataError, match="no such folder"):
         data.load("test", tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="file: is a file; name a folder that holds"):
+        data.load("test", tmp_path / "file")
 
 
 @pytest.mark.parametrize(

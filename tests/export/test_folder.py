@@ -112,6 +112,28 @@ def test_folders_made_for_a_set_that_does_not_come_go_again(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("when", ["before", "after"], ids=lambda when: f"{when} it is locked")
+def test_a_folder_that_another_export_takes_away_again_is_made_again(tmp_path, monkeypatch, when):
+    target, lock, taken = tmp_path / "new" / "edge", folder.locked, []
+
+    @contextlib.contextmanager
+    def locked(place):
+        first = not taken
+        if first and when == "before":
+            taken.append(place.rmdir())
+        with lock(place):
+            if first and when == "after":
+                taken.append(place.rmdir())
+            yield
+
+    monkeypatch.setattr(folder, "locked", locked)
+    with folder.staging(target) as new:
+        (new / "set").write_text("new")
+        folder.swap(new, target)
+    assert taken
+    assert (target / "set").read_text() == "new"
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_pipe_of_such_a_name_is_not_waited_for(target):
     os.mkfifo(target.with_name(".edge.fmnist-edge-new-x"))

@@ -170,10 +170,11 @@ def test_calibration_repeats_what_the_record_keeps(sources, training_images):
 
 @pytest.mark.parametrize("name", ["edge", "edge_large"])
 def test_temperature_and_threshold_repeat_what_the_record_keeps(sources, training_images, name):
-    from fmnist_edge_export.calibration import fit_temperature, fit_threshold, softmax
+    from fmnist_edge_export.calibration import fit_temperature, fit_threshold
     from fmnist_edge_export.proof.reference import reference_logits
     from fmnist_edge_export.recipes import RECIPES
     from fmnist_edge_export.train import split
+    from fmnist_edge_runtime.selftest import softmax
 
     source = sources[name]
     held_out = split(training_images, training_images, RECIPES[name]).watch

@@ -6,7 +6,6 @@ import numpy as np
 import onnx
 import pytest
 
-from fmnist_edge_export.calibration import softmax
 from fmnist_edge_export.formats import torchscript_file
 from fmnist_edge_export.formats.registry import FORMATS
 from fmnist_edge_export.pipeline import sealed
@@ -18,6 +17,7 @@ from fmnist_edge_export.proof.report import Check, Report
 from fmnist_edge_export.proof.structure import onnx_problems, quantisation_problems
 from fmnist_edge_export.proof.verdict import judge
 from fmnist_edge_export.source import self_test
+from fmnist_edge_runtime.selftest import softmax
 
 GOOD = Measurement(
     dlogit_max=9e-5,

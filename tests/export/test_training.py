@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from fmnist_edge_export.augment import augment
-from fmnist_edge_export.calibration import fit_temperature, fit_threshold, softmax
+from fmnist_edge_export.calibration import fit_temperature, fit_threshold
 from fmnist_edge_export.data import Dataset
 from fmnist_edge_export.finish import finish
 from fmnist_edge_export.models import build
@@ -19,6 +19,7 @@ from fmnist_edge_export.strangers import strangers
 from fmnist_edge_export.train import Split, accuracy, augmented_view, prepare, rate, split, to_tensors, train
 from fmnist_edge_export.training_state import new_state
 from fmnist_edge_runtime.errors import ModelError
+from fmnist_edge_runtime.selftest import softmax
 
 TINY = replace(RECIPES["teacher_9"], epochs=3, batch_size=50, validation=20)
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from fmnist_edge_runtime import contract, modelfile, selftest, session
 from fmnist_edge_runtime.bundled import bundled_model
@@ -95,8 +95,12 @@ def test_a_missing_file_is_named(tmp_path):
 def test_what_may_never_end_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/dev/zero")
-    for path in (tmp_path / "pipe", tmp_path / "link", "/dev/zero", "/dev/null", tmp_path):
+    for path in (tmp_path / "pipe", tmp_path / "link", "/dev/zero", "/dev/null"):
         refused(path, r"cannot be read \(it is not a regular file\)")
+
+
+def test_a_folder_is_called_one(tmp_path):
+    refused(tmp_path, r"cannot be read \(it is a folder\)")
 
 
 def test_an_empty_file_is_no_model(tmp_path):
@@ -281,6 +285,33 @@ def test_so_is_one_that_differs_from_the_network_alone_and_fp32_is_not_sent_to_i
         pass
     assert "by 1 from the network that it was made of" in caplog.text
     assert caplog.text.endswith("answers may be worse than stated\n")
+
+
+@pytest.mark.allows_sessions
+def test_so_is_one_whose_probabilities_are_not_those_of_its_logits(graph, metadata, caplog):
+    metadata["temperature"] *= 1.1
+    with Classifier(seal(graph, metadata)) as classifier:
+        result = classifier.self_test()
+    assert not result.ok
+    assert result.from_softmax > 1e-3
+    assert f"probabilities by {result.from_softmax:.2g} from the softmax of the logits (at most 1e-05)" in caplog.text
+
+
+@pytest.mark.allows_sessions
+@pytest.mark.parametrize("factor", [2, np.nan])
+def test_probabilities_that_are_none_are_no_prediction(graph, metadata, caplog, factor):
+    model = onnx.load_model_from_string(graph)
+    (last,) = [node for node in model.graph.node if "probabilities" in node.output]
+    last.output[0] = "before"
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(factor), "factor"))
+    model.graph.node.append(helper.make_node("Mul", ["before", "factor"], ["probabilities"]))
+    image = np.zeros((28, 28), np.uint8)
+    with Classifier(seal(model.SerializeToString(deterministic=True), metadata)) as classifier:
+        assert "its self-test fails" in caplog.text
+        with pytest.raises(ModelError, match=f"its probabilities for a picture sum to {factor}, not to 1"):
+            classifier.predict(image)
+        with pytest.raises(ModelError, match="not to 1"):
+            list(classifier.predict_many([image, image], errors="return"))
 
 
 @pytest.mark.allows_sessions

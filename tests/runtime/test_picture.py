@@ -219,6 +219,11 @@ def test_paths_that_cannot_be_read_are_named(tmp_path):
         assert str(caught.value).isprintable(), "one line, and nothing that a terminal acts upon"
 
 
+def test_an_empty_path_is_named_too():
+    with pytest.raises(ImageError, match=r"^an empty path: cannot be read \("):
+        read("")
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [

@@ -23,7 +23,8 @@ def self_test_check(subject: str, replay: Replay) -> Check:
         "self-test",
         replay.ok,
         f"from PyTorch's logits by {replay.from_reference:.2g} (at most {replay.reference_tolerance:g}), "
-        f"from its own by {replay.from_file:.2g} (at most {replay.file_tolerance:g})",
+        f"from its own by {replay.from_file:.2g} (at most {replay.file_tolerance:g}), "
+        f"probabilities from its softmax by {replay.from_softmax:.2g} (at most {replay.softmax_tolerance:g})",
     )
 
 
