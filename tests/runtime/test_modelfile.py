@@ -298,7 +298,7 @@ def test_so_is_one_whose_probabilities_are_not_those_of_its_logits(graph, metada
 
 
 @pytest.mark.allows_sessions
-@pytest.mark.parametrize("factor", [2, np.nan])
+@pytest.mark.parametrize("factor", [1000, np.nan])
 def test_probabilities_that_are_none_are_no_prediction(graph, metadata, caplog, factor):
     model = onnx.load_model_from_string(graph)
     (last,) = [node for node in model.graph.node if "probabilities" in node.output]
@@ -308,9 +308,9 @@ def test_probabilities_that_are_none_are_no_prediction(graph, metadata, caplog, 
     image = np.zeros((28, 28), np.uint8)
     with Classifier(seal(model.SerializeToString(deterministic=True), metadata)) as classifier:
         assert "its self-test fails" in caplog.text
-        with pytest.raises(ModelError, match=f"its probabilities for a picture sum to {factor}, not to 1"):
+        with pytest.raises(ModelError, match=r"its best probability for a picture is (nan|[\d.e+]+); export it again"):
             classifier.predict(image)
-        with pytest.raises(ModelError, match="not to 1"):
+        with pytest.raises(ModelError, match="its best probability"):
             list(classifier.predict_many([image, image], errors="return"))
 
 
