@@ -18,6 +18,7 @@ from pathlib import Path
 
 from fmnist_edge_runtime.errors import ModelError
 
+_TURNS = 10
 _NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP)  # what a network's file system may say of folders
 
 
@@ -27,14 +28,19 @@ def staging(target: Path) -> Iterator[Path]:
     with contextlib.ExitStack() as held:
         held.callback(remove_empty, [parent for parent in target.parents if not parent.exists()])
         folder = target.with_name(f"{_new(target)}{secrets.token_hex(8)}")
-        while not folder.is_dir():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # Another export that came to nothing may take a folder away that it made.
-            with contextlib.suppress(FileNotFoundError), locked(target.parent):
-                folder.mkdir()
-                held.callback(shutil.rmtree, folder, ignore_errors=True)
-                # This lock tells it from one that a killed process left. Until then the parent's keeps others away.
-                held.enter_context(locked(folder))
+        for turn in range(_TURNS):  # another export that came to nothing takes folders away that it made
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                # Its lock tells it from one that a killed process left. Until it has that, the parent's keeps others
+                # away.
+                with locked(target.parent):
+                    folder.mkdir()
+                    held.callback(shutil.rmtree, folder, ignore_errors=True)
+                    held.enter_context(locked(folder))
+                    break
+            except (FileNotFoundError, FileExistsError):
+                if turn == _TURNS - 1:
+                    raise
         yield folder
 
 
@@ -77,7 +83,7 @@ def is_entered(target: Path) -> bool:
 def recover(target: Path) -> None:
     """Put right what a killed export of ``target`` left behind."""
     if target.parent.is_dir():
-        with locked(target.parent):
+        with contextlib.suppress(FileNotFoundError), locked(target.parent):  # it may be gone by now
             _recover(target)
             # Where there are no locks, nothing tells an export that runs from one that was killed.
             for stale in [] if sys.platform == "win32" else target.parent.glob(f"{glob.escape(_new(target))}*"):
@@ -105,7 +111,10 @@ def refuse_unless_replaceable(target: Path) -> None:
 @contextlib.contextmanager
 def undisturbed(target: Path) -> Iterator[None]:
     """Keep exports from replacing ``target`` while it is looked at, where the folder that holds it can be locked."""
-    with locked(target.parent, shared=True) if is_listable(target.parent) else contextlib.nullcontext():
+    with contextlib.ExitStack() as held:
+        if is_listable(target.parent):
+            with contextlib.suppress(FileNotFoundError):  # it is gone by now
+                held.enter_context(locked(target.parent, shared=True))
         yield
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from fmnist_edge.cli.console import complain, show
-from fmnist_edge_runtime.errors import ImageError, printable
+from fmnist_edge_runtime.errors import ImageError, ModelError, printable
 from fmnist_edge_runtime.prediction import Prediction
 
 STDIN = "-"
+_SURE = 1 + 1e-5  # as float32 has it
 
 
 class Said(NamedTuple):
@@ -30,8 +31,15 @@ def is_folder(given: str) -> bool:
 
 
 def say_of(answers: Iterable[tuple[str, Prediction | ImageError]], top: int, jsonl: bool) -> Said:
-    """Put named answers into words, with their ``top`` labels."""
+    """Put named answers into words, with their ``top`` labels.
+
+    Raises:
+        ModelError: a probability is none, so that the lines would be no JSON, or nonsense.
+    """
     given = list(answers)
+    for _, answer in given:
+        if isinstance(answer, Prediction) and not all(0 <= each <= _SURE for each in answer.probabilities):  # or NaN
+            raise ModelError("the model answers with what are no probabilities; export it again")
     failed = [isinstance(answer, ImageError) for _, answer in given]
     lines = (_record(*one, top) if jsonl else _sentence(*one, top) for one in given)
     parts = [

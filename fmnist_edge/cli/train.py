@@ -134,15 +134,19 @@ def _alone_in(folder: Path) -> Iterator[None]:
     from fmnist_edge_runtime.errors import ModelError
 
     with contextlib.ExitStack() as held:
-        held.callback(remove_empty, [path for path in (folder, *folder.parents) if not path.exists()])
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         held.enter_context(tempfile.TemporaryFile(dir=folder))
+        another = f"{folder}: another run trains there; wait for its end, or name another --out"
         try:
             held.enter_context(locked(folder, wait=False))
         except BlockingIOError as error:
-            raise ModelError(f"{folder}: another run trains there; wait for its end, or name another --out") from error
+            raise ModelError(another) from error
         except OSError:  # a network's file system without locks
             pass
+        if not folder.is_dir():  # that run has just ended, and taken it away
+            raise ModelError(another)
+        held.callback(remove_empty, made)  # while it is locked
         yield
 
 

@@ -48,6 +48,7 @@ def _finish_imports() -> None:
         unseen = "concurrent.futures.thread" not in sys.modules
         import concurrent.futures.thread as pools
 
+        # Where another thread is in the midst of that very import, its hooks may print an error that is ignored.
         if unseen:  # its own hooks: the one that takes this lock comes too late, the one that gives it back does not
             pools._global_shutdown_lock.acquire()
 
@@ -331,8 +332,6 @@ class Classifier:
 
             row = weighed(row, contract.labels)
         best = max(row)
-        if not best < 1.001:  # NaN is not; sums would cost more than there is room for, the self-test asks for those
-            raise ModelError(f"{self._file.source}: its best probability for a picture is {best:.3g}; export it again")
         index = row.index(best)
         known = found and contract.is_known(best)
         return Prediction(contract.labels[index], index, best, known, tuple(row), contract.labels, read_as)

@@ -49,7 +49,7 @@ def is_ready(source: object, height: int, width: int, read_as: str) -> TypeGuard
     return (
         type(source) is np.ndarray  # and no subclass: those may index in ways of their own
         and source.shape == (height, width)
-        and source.dtype is _UINT8  # one that equals it goes the long way, to the same
+        and source.dtype == _UINT8
         and (read_as == "fmnist" or (read_as == "auto" and is_dark(source)))
     )
 

@@ -45,7 +45,8 @@ def replay(contract: Contract, run: Callable[[Images], tuple[Floats, Floats]]) -
     def difference(recorded: tuple[tuple[float, ...], ...]) -> float:
         return float(np.abs(logits - np.array(recorded, np.float32)).max())
 
-    expected = softmax(logits.astype(np.float64) / contract.temperature)
+    with np.errstate(over="ignore"):  # of temperatures near 0
+        expected = softmax(logits.astype(np.float64) / contract.temperature)
     return Replay(
         difference(test.reference_logits),
         test.reference_tolerance,

@@ -4,9 +4,11 @@ import json
 import os
 import sys
 
+import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
+from PIL import Image
 
 from fmnist_edge_runtime import modelfile
 
@@ -93,6 +95,26 @@ def test_so_does_one_that_fails_later(run, root, metadata, failing_but_for, tmp_
     assert (done.returncode, done.stdout) == (2, b"")
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith(f"fmnist-edge: {path}: onnxruntime ")
+
+
+@pytest.mark.parametrize("count", [1, 100], ids=["a picture", "a folder for several processes"])
+@pytest.mark.parametrize("factors", [[1] * 3 + [np.nan] + [1] * 6, [-1] * 10, [1000] * 10], ids=["NaN", "< 0", "> 1"])
+def test_what_is_no_probability_is_no_answer(run, sample, graph, metadata, tmp_path, factors, count):
+    model = onnx.load_model_from_string(graph)
+    (last,) = [node for node in model.graph.node if "probabilities" in node.output]
+    last.output[0] = "before"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(factors, np.float32), "factors"))
+    model.graph.node.append(helper.make_node("Mul", ["before", "factors"], ["probabilities"]))
+    path, pictures = tmp_path / "nonsense.onnx", tmp_path / "pictures"
+    path.write_bytes(modelfile.seal(model.SerializeToString(deterministic=True), metadata))
+    pictures.mkdir()
+    for number in range(count):
+        Image.fromarray(sample.images[number]).save(pictures / f"{number}.png")
+    done = run("predict", "--model", path, pictures, "--jsonl")
+    assert (done.returncode, done.stdout) == (2, b"")
+    warning, line = done.stderr.decode().splitlines()
+    assert "on this CPU its self-test fails" in warning
+    assert line == "fmnist-edge: the model answers with what are no probabilities; export it again"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes have no path there")

@@ -80,8 +80,10 @@ def test_a_torchvision_resnet_exports_and_predicts_with_its_own_labels(resnet, s
         right = classifier.probabilities(images).argmax(axis=1) == groups
         assert right.mean() > 0.9
         assert classifier.contract.temperature != 1
-        assert 0 < classifier.contract.unknown_threshold <= 1
         assert classifier.contract.raw["provenance"]["licence"] == "CC0-1.0"
+    with Classifier(out / "groups.onnx") as classifier:
+        known = classifier.probabilities(images).max(axis=1) >= classifier.contract.unknown_threshold
+        assert 0.99 <= known.mean() < 1
 
 
 def test_without_examples_nothing_is_unknown_and_the_manifest_says_so(tmp_path):

@@ -134,6 +134,29 @@ def test_a_folder_that_another_export_takes_away_again_is_made_again(tmp_path, m
     assert (target / "set").read_text() == "new"
 
 
+def test_where_no_folder_can_be_made_it_is_not_tried_for_ever(tmp_path, monkeypatch):
+    def mkdir(path, *_, **__):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with pytest.raises(FileNotFoundError), folder.staging(tmp_path / "edge"):
+        pytest.fail("there is no folder")
+
+
+@pytest.mark.parametrize("look", [folder.refuse_unless_replaceable, folder.recover])
+def test_a_folder_around_it_that_goes_while_it_is_looked_at_is_as_good_as_none(tmp_path, monkeypatch, look):
+    (tmp_path / "new").mkdir()
+    lock = folder.locked
+
+    def locked(place, **how):
+        place.rmdir()
+        return lock(place, **how)
+
+    monkeypatch.setattr(folder, "locked", locked)
+    look(tmp_path / "new" / "edge")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_pipe_of_such_a_name_is_not_waited_for(target):
     os.mkfifo(target.with_name(".edge.fmnist-edge-new-x"))
