@@ -11,7 +11,6 @@ from fmnist_edge_runtime.errors import ImageError, ModelError, printable
 from fmnist_edge_runtime.prediction import Prediction
 
 STDIN = "-"
-_SURE = 1 + 1e-5  # as float32 has it
 
 
 class Said(NamedTuple):
@@ -38,7 +37,7 @@ def say_of(answers: Iterable[tuple[str, Prediction | ImageError]], top: int, jso
     """
     given = list(answers)
     for _, answer in given:
-        if isinstance(answer, Prediction) and not all(0 <= each <= _SURE for each in answer.probabilities):  # or NaN
+        if isinstance(answer, Prediction) and not _are_probabilities(answer.probabilities):
             raise ModelError("the model answers with what are no probabilities; export it again")
     failed = [isinstance(answer, ImageError) for _, answer in given]
     lines = (_record(*one, top) if jsonl else _sentence(*one, top) for one in given)
@@ -57,6 +56,10 @@ def print_said(said: Said) -> None:
                 complain(line)
         else:
             show(*lines)
+
+
+def _are_probabilities(row: tuple[float, ...]) -> bool:
+    return min(row) >= 0 and sum(row) < 1.001  # NaN is not, wherever in the row
 
 
 def _sentence(name: str, answer: Prediction | ImageError, top: int) -> str:
