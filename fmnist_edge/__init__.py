@@ -51,11 +51,11 @@ _HOMES = {
 
 _EXTRA = ("matplotlib", "onnx", "onnx_ir", "onnxscript", "safetensors", "torch", "torchvision")
 
-__all__ = [*sorted(_HOMES), "__version__"]
-
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first used."""
+    if name == "__all__":  # a star must not ask for what cannot be had here
+        return __dir__()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if _HOMES[name].startswith("fmnist_edge_runtime"):
@@ -78,4 +78,4 @@ def __dir__() -> list[str]:
         complete = all(map(find_spec, _EXTRA))
     except ValueError:  # what somebody has put into sys.modules
         complete = False
-    return [name for name in __all__ if complete or name != "export_model"]
+    return [*(name for name in sorted(_HOMES) if complete or name != "export_model"), "__version__"]

@@ -198,8 +198,6 @@ def advise(rows: Sequence[Row]) -> list[Advice]:
             continue
         best = min(exact, key=lambda row: row.latency_us)
         reasons = [f"{row.form} is less exact on this CPU: its self-test fails" for row in forms if not row.exact]
-        reasons += [
-            f"{row.form} takes {row.latency_us / best.latency_us:.2f} x as long" for row in exact if row is not best
-        ]
+        reasons += [f"{row.form} takes {row.ratio / best.ratio:.2f} x as long" for row in exact if row is not best]
         advice.append(Advice(model, best.form, "; ".join(reasons) or "the only form here"))
     return advice

@@ -14,12 +14,17 @@ from fmnist_edge_export.record import Record
 _MISTAKES = (4, 8)  # rows and columns of the contact sheet
 _DPI = 100
 _LONGEST_LABEL = 16  # letters, above one of the mistakes
+_LONGEST_NAME = 28  # letters, beside a confusion matrix
 _MOST_NAMED = 20  # labels of a confusion matrix
 
 
 def _as_text(name: str) -> str:
     """Return a name as matplotlib draws it, and not as the formula that dollar signs make of it."""
     return name.replace("$", r"\$")
+
+
+def _shortened(label: str, most: int) -> str:
+    return label if len(label) <= most else f"{label[: most - 1]}…"
 
 
 def curve_png(record: Record) -> bytes:
@@ -60,7 +65,7 @@ def confusion_png(title: str, names: tuple[str, ...], probabilities: np.ndarray,
             fontsize=8,
             color="white" if share > 40 else "black",
         )
-    texts = list(map(_as_text, names))
+    texts = [_as_text(_shortened(name, _LONGEST_NAME)) for name in names]
     axes.set_xticks(range(len(names)), texts, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), texts)
     return _png(figure)
@@ -97,7 +102,7 @@ def mistakes_png(
         if position < len(worst):
             index = worst[position]
             axes.imshow(images[index], cmap="gray", vmin=0, vmax=255)
-            truth, called = names[labels[index]][:_LONGEST_LABEL], names[given[index]][:_LONGEST_LABEL]
+            truth, called = (_shortened(names[each], _LONGEST_LABEL) for each in (labels[index], given[index]))
             axes.set_title(_as_text(f"{truth}\n{called} {confidence[index]:.1%}"), fontsize=8)
     return _png(figure)
 

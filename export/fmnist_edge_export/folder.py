@@ -97,15 +97,16 @@ def refuse_unless_replaceable(target: Path) -> None:
     It is a file, a link to itself, or a folder that holds what can be no part of a model: folders, pipes, sockets.
     """
     if target.is_symlink():  # links were followed as far as they lead
-        raise ModelError(f"{target}: is a link that leads to itself; name another --out")
+        raise ModelError(f"{target}: is a link that leads to itself; name another folder")
+    there = next(path for path in (target, *target.parents) if path.exists())
+    if not there.is_dir():
+        raise ModelError(f"{there}: is a file; name another folder")
     with undisturbed(target):
-        if target.exists() and not target.is_dir():
-            raise ModelError(f"{target}: is a file; name another --out")
         for entry in target.iterdir() if target.is_dir() else ():
             if entry.is_dir():
-                raise ModelError(f"{target}: holds folders, so it is not a model's folder; name another --out")
+                raise ModelError(f"{target}: holds folders, so it is not a model's folder; name another folder")
             if not entry.is_symlink() and not entry.is_file():
-                raise ModelError(f"{target}: holds {entry.name}, which is no file; name another --out")
+                raise ModelError(f"{target}: holds {entry.name}, which is no file; name another folder")
 
 
 @contextlib.contextmanager

@@ -160,6 +160,8 @@ def load_record(weights: Path) -> Record:
     needed = "a model is NAME.safetensors with NAME.json beside it"
     if not weights.is_file():
         raise ModelError(f"{weights}: no such file; {needed}")
+    if weights.suffix != ".safetensors":
+        raise ModelError(f"{weights}: not a file of weights; {needed}")
     record_path = weights.with_suffix(".json")
     if not record_path.is_file():
         raise ModelError(f"{weights}: there is no {record_path.name} beside it; {needed}")

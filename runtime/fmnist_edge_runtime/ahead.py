@@ -1,5 +1,6 @@
 """A function over a stream on several threads: results in order, few items in flight."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
@@ -16,6 +17,9 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers
 
     Items are taken in the caller's thread. With one worker all is done there, and nothing ahead. When the caller stops
     early, what has begun is finished first. Where ``items`` fails, the results of all before come first.
+
+    Raises:
+        RuntimeError: a child after fork goes on with its parent's: the threads that work for it are not there.
     """
     if workers == 1:
         yield from map(function, items)
@@ -24,13 +28,20 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers
 
     waiting: deque[Future[Result]] = deque()
     failures: list[Exception] = []
+    process = os.getpid()
+
+    def oldest() -> Result:
+        if os.getpid() != process:
+            raise RuntimeError("begun by the parent of this process, before the fork; begin anew here")
+        return waiting.popleft().result()
+
     with ThreadPoolExecutor(workers, thread_name_prefix="fmnist-edge") as pool:
         for item in _until_failure(items, failures):
             waiting.append(pool.submit(function, item))
             if len(waiting) > workers:
-                yield waiting.popleft().result()
+                yield oldest()
         while waiting:
-            yield waiting.popleft().result()
+            yield oldest()
     if failures:
         raise failures[0]
 

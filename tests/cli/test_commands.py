@@ -169,11 +169,15 @@ def test_a_folder_is_no_checkpoint(invoke, given):
 
 
 @pytest.mark.parametrize("command", ["benchmark", "export"])
-def test_what_is_missing_beside_a_file_is_told_of_the_file_that_was_named(invoke, root, command):
-    readme = root / "README.md"
-    done = invoke(command, *(["--checkpoint"] if command == "export" else []), readme)
-    assert done.exit_code == 2
-    assert f"{readme}: there is no README.json beside it" in done.stderr
+def test_what_is_wrong_with_weights_is_told_of_the_file_that_was_named(invoke, root, tmp_path, command):
+    (tmp_path / "lonely.safetensors").touch()
+    for given, words in (
+        (tmp_path / "lonely.safetensors", "there is no lonely.json beside it"),
+        (root / "artifacts/edge/edge.json", "not a file of weights; a model is NAME.safetensors with NAME.json"),
+    ):
+        done = invoke(command, *(["--checkpoint"] if command == "export" else []), given)
+        assert done.exit_code == 2
+        assert f"{given}: {words}" in done.stderr
 
 
 def test_a_torchscript_file_that_torch_cannot_run_is_told_on_one_line(invoke, root, tmp_path):

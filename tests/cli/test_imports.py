@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import fmnist_edge
-from fmnist_edge_export.extras import needs_export_extra
+from fmnist_edge_export.extras import interrupt_behind, needs_export_extra
 
 REPORT = "import sys; print(' '.join(sorted({name.split('.')[0] for name in sys.modules})))"
 
@@ -142,6 +142,12 @@ def test_the_public_names_are_these():
         fmnist_edge.nothing  # noqa: B018
 
 
+def test_a_star_asks_for_nothing_that_is_not_there():
+    code = "import sys; sys.modules['torch'] = None\nfrom fmnist_edge import *\nprint(Classifier, verify)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("lacking", ["", "torch", "onnx"])
 def test_help_works_with_and_without_the_extra(lacking):
     missing = f"sys.modules['{lacking}'] = None; " if lacking else ""
@@ -207,3 +213,20 @@ def test_a_broken_base_install_is_not_told_to_install_the_workshop():
 def test_ctrl_c_that_a_compiled_module_passes_on_is_no_missing_package():
     with pytest.raises(KeyboardInterrupt), needs_export_extra("it"):
         raise ImportError("initialization failed") from KeyboardInterrupt()
+
+
+def test_ctrl_c_behind_another_error_is_found():
+    assert interrupt_behind(ImportError("a package is missing")) is None
+
+    def interrupted_import():
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise AttributeError("partially initialized module")
+
+    with pytest.raises(AttributeError) as caught:
+        interrupted_import()
+    assert isinstance(interrupt_behind(caught.value), KeyboardInterrupt)
+    wrapped = RuntimeError("it failed")
+    wrapped.__cause__ = caught.value
+    assert interrupt_behind(wrapped) is interrupt_behind(caught.value)

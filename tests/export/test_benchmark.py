@@ -12,7 +12,7 @@ from fmnist_edge_export.peak_memory import peak_memory
 from fmnist_edge_runtime.errors import FmnistEdgeError, ModelError
 
 ROW = Row("edge", "onnx", "edge.onnx", 1, 100.0, 1.0, 1000.0, None, exact=True)
-INT8 = replace(ROW, form="onnx-int8", latency_us=50.0)
+INT8 = replace(ROW, form="onnx-int8", latency_us=50.0, ratio=0.5)
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,7 @@ def test_the_fastest_exact_form_is_recommended():
 
 
 def test_a_slower_int8_is_not():
-    (advice,) = advise([ROW, replace(INT8, latency_us=300.0)])
+    (advice,) = advise([ROW, replace(INT8, latency_us=300.0, ratio=3.0)])
     assert (advice.form, advice.why) == ("onnx", "onnx-int8 takes 3.00 x as long")
 
 

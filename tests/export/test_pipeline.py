@@ -194,11 +194,17 @@ def test_nor_is_one_that_the_manifest_does_not_know(sources, probes, target):
 @pytest.mark.skipif(sys.platform == "win32", reason="links are for administrators there")
 def test_a_link_that_leads_to_itself_is_refused(sources, probes, tmp_path):
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(ModelError, match="is a link that leads to itself; name another --out"):
+    with pytest.raises(ModelError, match="is a link that leads to itself; name another folder"):
         export(sources["edge"], tmp_path / "loop", [FORMATS["onnx"]], probes)
     with pytest.raises(ModelError, match="no such file or folder"):
         verify(tmp_path / "loop")
     assert (tmp_path / "loop").is_symlink()
+
+
+def test_an_empty_path_is_not_the_folder_one_stands_in(target, monkeypatch):
+    monkeypatch.chdir(target)
+    with pytest.raises(ModelError, match="an empty path"):
+        verify("")
 
 
 @pytest.mark.parametrize("path", [300 * "a", "a\0b"])
@@ -216,8 +222,8 @@ def test_weights_with_their_record_are_a_models_folder(sources, probes, target):
 def test_a_folder_of_folders_or_a_file_is_not_replaced(sources, probes, tmp_path):
     (tmp_path / "home" / "photos").mkdir(parents=True)
     (tmp_path / "file").write_text("mine")
-    for name in ("home", "file"):
-        with pytest.raises(ModelError, match="name another --out"):
+    for name in ("home", "file", "file/below", "file/further/below"):
+        with pytest.raises(ModelError, match=r"(home: holds folders|file: is a file).*; name another folder"):
             export(sources["edge"], tmp_path / name, [FORMATS["onnx"]], probes)
     assert (tmp_path / "file").read_text() == "mine"
 

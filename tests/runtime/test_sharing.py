@@ -116,6 +116,14 @@ if hasattr(os, "fork"):
         return told
 
     @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+    def test_a_child_does_not_wait_for_the_threads_of_its_parents_stream(sample):
+        with Classifier() as classifier:
+            answers = classifier.predict_many(sample.images, workers=2)
+            first = next(answers)
+            assert "begun by the parent of this process" in told_by_a_child(lambda: str(list(answers)))
+            assert [first, *answers] == [classifier.predict(image) for image in sample.images]
+
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
     @pytest.mark.parametrize("threads", [1, 2])
     def test_a_child_after_fork_answers_and_so_does_its_parent(sample, threads):
         with Classifier(threads=threads) as classifier:

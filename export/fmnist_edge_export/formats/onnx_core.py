@@ -9,6 +9,7 @@ import torch
 from onnx import ModelProto
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
+from fmnist_edge_export.extras import interrupt_behind
 from fmnist_edge_export.formats.scores import Scores
 from fmnist_edge_runtime.errors import ModelError
 
@@ -41,6 +42,8 @@ def export_core(scores: Scores, height: int, width: int) -> ModelProto:
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
+        if interrupt := interrupt_behind(error):
+            raise interrupt from None
         raise ModelError(f"{name}: torch.onnx cannot export it ({_reason(error)})") from error
     if program is None:
         raise ModelError(f"{name}: torch.onnx gave no program")
