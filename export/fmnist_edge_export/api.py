@@ -207,7 +207,7 @@ def _check_example_labels(labels: np.ndarray, count: int, classes: int) -> None:
 
 
 def _checked_path(out: object) -> Path:
-    if out in ("", b""):  # pathlib would take it for the folder that one stands in
+    if isinstance(out, str | bytes) and not out:  # pathlib would take it for the folder that one stands in
         raise ModelError("out is an empty path; name a folder")
     try:
         return Path(os.path.realpath(out))  # type: ignore[call-overload]  # pathlib's own fails at a link to itself

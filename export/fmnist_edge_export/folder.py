@@ -31,8 +31,7 @@ def staging(target: Path) -> Iterator[Path]:
         for turn in range(_TURNS):  # another export that came to nothing takes folders away that it made
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                # Its lock tells it from one that a killed process left. Until it has that, the parent's keeps others
-                # away.
+                # Its lock tells it from a killed process's. Until it has that, the parent's keeps others away.
                 with locked(target.parent):
                     folder.mkdir()
                     held.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -94,14 +93,15 @@ def recover(target: Path) -> None:
 def refuse_unless_replaceable(target: Path) -> None:
     """Raise if ``target`` must not be replaced.
 
-    It is a file, a link to itself, or a folder that holds what can be no part of a model: folders, pipes, sockets.
+    It is a file or below one, a link to itself, or a folder that holds what can be no part of a model: folders, pipes,
+    sockets.
     """
     if target.is_symlink():  # links were followed as far as they lead
         raise ModelError(f"{target}: is a link that leads to itself; name another folder")
-    there = next(path for path in (target, *target.parents) if path.exists())
-    if not there.is_dir():
-        raise ModelError(f"{there}: is a file; name another folder")
     with undisturbed(target):
+        for path in (target, *target.parents):
+            if _is_no_folder(path):
+                raise ModelError(f"{path}: is a file; name another folder")
         for entry in target.iterdir() if target.is_dir() else ():
             if entry.is_dir():
                 raise ModelError(f"{target}: holds folders, so it is not a model's folder; name another folder")
@@ -122,6 +122,13 @@ def undisturbed(target: Path) -> Iterator[None]:
 def is_listable(folder: Path) -> bool:
     """Tell whether a folder may be listed, and so locked: one that may only be entered is often somebody's home."""
     return folder.is_dir() and os.access(folder, os.R_OK)
+
+
+def _is_no_folder(path: Path) -> bool:
+    try:  # asked once: what is there and what it is may be two answers
+        return not stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def remove_empty(folders: list[Path]) -> None:

@@ -29,7 +29,7 @@ def verify(path: str | Path) -> Report:
         ModelError: there is nothing at ``path``, or nothing that can be looked at.
         MissingExtraError: a TorchScript file alone was given, and torch is not installed.
     """
-    if path == "":  # pathlib would take it for the folder that one stands in
+    if isinstance(path, str) and not path:  # pathlib would take it for the folder that one stands in
         raise ModelError("an empty path: no such file or folder; name one")
     path = Path(path)
     try:

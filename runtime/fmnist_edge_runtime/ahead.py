@@ -30,18 +30,19 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers
     failures: list[Exception] = []
     process = os.getpid()
 
-    def oldest() -> Result:
+    def refuse_after_fork() -> None:
         if os.getpid() != process:
             raise RuntimeError("begun by the parent of this process, before the fork; begin anew here")
-        return waiting.popleft().result()
 
     with ThreadPoolExecutor(workers, thread_name_prefix="fmnist-edge") as pool:
         for item in _until_failure(items, failures):
+            refuse_after_fork()  # before the pool is asked: at the fork a thread may have held its lock
             waiting.append(pool.submit(function, item))
             if len(waiting) > workers:
-                yield oldest()
+                yield waiting.popleft().result()
         while waiting:
-            yield oldest()
+            refuse_after_fork()
+            yield waiting.popleft().result()
     if failures:
         raise failures[0]
 

@@ -1,5 +1,6 @@
 """Help, version, info, verify, evaluate and export as a person or a program calls them."""
 
+import contextlib
 import json
 import logging
 import shutil
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 import fmnist_edge
 from fmnist_edge.cli import app
 from fmnist_edge.cli.export import ALL_FORMATS
+from fmnist_edge_export import folder
 from fmnist_edge_export.formats import torchscript_file
 from fmnist_edge_export.formats.registry import FORMATS
 from fmnist_edge_runtime import modelfile, session
@@ -144,6 +146,24 @@ def test_training_that_is_interrupted_before_an_epoch_is_complete_leaves_nothing
     assert done.exit_code == 130
     assert done.stderr == "fmnist-edge: interrupted; no epoch was complete, nothing is kept\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks on folders there")
+def test_training_does_not_begin_in_a_folder_that_another_run_has_taken_away(invoke, sample, tmp_path, monkeypatch):
+    lock = folder.locked
+
+    @contextlib.contextmanager
+    def locked(place, **how):
+        with lock(place, **how):
+            place.rmdir()
+            yield
+
+    monkeypatch.setattr("fmnist_edge_export.data.load", lambda *_: sample)
+    monkeypatch.setattr(folder, "locked", locked)
+    monkeypatch.setattr("fmnist_edge_export.train.train", lambda *_, **__: pytest.fail("there is no folder"))
+    done = invoke("train", "cnn", "--out", tmp_path)
+    assert done.exit_code == 2
+    assert done.stderr.endswith("another run trains there; wait for its end, or name another --out\n")
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,13 @@ def test_a_card_shows_its_pictures(record, answers, tmp_path):
         assert pixels((tmp_path / name).read_bytes()).std() > 5
 
 
+@pytest.mark.parametrize("letter", ["w", "長"])
+def test_long_labels_leave_room_for_the_picture(answers, letter):
+    names = tuple(f"{letter * 20}{number}{letter * 70}" for number in range(10))
+    # Where they leave none, matplotlib warns, which is an error here.
+    assert card_pictures.confusion_png("x", names, answers.probabilities, answers.labels)
+
+
 def test_a_card_says_what_anything_else_is_taken_for(record, tmp_path):
     said = []
     for recipe in (record.recipe, record.recipe | {"strangers": 4}):

@@ -35,6 +35,27 @@ def test_asked_for_in_int8_it_is_refused(tmp_path, sample):
         )
 
 
+@pytest.mark.parametrize("out", ["", b""])
+def test_an_empty_path_is_not_the_folder_one_stands_in(tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="out is an empty path"):
+        export_model(Small(), labels="abcd", out=out)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_that_torch_tells_as_a_failure_is_ctrl_c(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise torch.onnx.errors.OnnxExporterError("module 'torch._dynamo' has no attribute 'exc'")  # noqa: B904
+
+    monkeypatch.setattr(torch.onnx, "export", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export_model(Small(), labels="abcd", out=tmp_path / "it")
+    assert list(tmp_path.iterdir()) == []
+
+
 class Branching(Small):
     def forward(self, x):
         return torch.cond(x.sum() > -1, lambda y: y * 2, lambda y: y * 3, (super().forward(x),))

@@ -86,6 +86,21 @@ def test_no_export_replaces_a_folder_while_it_is_looked_at(target, waits, look):
     assert waits == [True]
 
 
+def test_a_folder_that_is_renamed_as_it_is_looked_at_is_not_called_a_file(target, monkeypatch):
+    real = Path.stat
+
+    def stat_and_rename(path, **how):
+        found = real(path, **how)
+        if path == target and not how:  # as an export does where there are no locks
+            monkeypatch.setattr(Path, "stat", real)
+            target.rename(target.with_name("elsewhere"))
+        return found
+
+    monkeypatch.setattr(Path, "stat", stat_and_rename)
+    folder.refuse_unless_replaceable(target)
+    assert not target.exists()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no locks on folders there")
 def test_an_export_looks_at_what_it_may_replace_while_no_other_replaces_it(target, waits, sources, probes, monkeypatch):
     def enough(*_):
