@@ -4,9 +4,6 @@ import functools
 import logging
 import operator
 import os
-import sys
-import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +12,7 @@ from typing import Any, Literal, Self, TypeVar, overload
 import numpy as np
 from PIL import Image
 
-from fmnist_edge_runtime import modelfile
+from fmnist_edge_runtime import forks, modelfile
 from fmnist_edge_runtime.ahead import map_ahead
 from fmnist_edge_runtime.batches import batches, is_one_picture, without_history
 from fmnist_edge_runtime.bundled import bundled_model
@@ -35,37 +32,6 @@ Answer = TypeVar("Answer")
 
 _CHUNK = 256  # images in one call of onnxruntime: past this, more memory buys no speed
 _UINT8 = np.dtype(np.uint8)
-_classifiers: "weakref.WeakSet[Classifier]" = weakref.WeakSet()  # of this process, for a child after fork
-_changing = threading.Lock()  # held while a classifier gets another session, or loses its own
-
-
-def _finish_imports() -> None:
-    """Load what is loaded late: a child waits for ever for what a thread of its parent was importing at the fork."""
-    if _classifiers and threading.active_count() > 1:
-        from fmnist_edge_runtime import avif, photo, shrink, sight, tiff  # noqa: F401
-
-        Image.init()
-        unseen = "concurrent.futures.thread" not in sys.modules
-        import concurrent.futures.thread as pools
-
-        # Where another thread is in the midst of that very import, its hooks may print an error that is ignored.
-        if unseen:  # its own hooks: the one that takes this lock comes too late, the one that gives it back does not
-            pools._global_shutdown_lock.acquire()
-
-
-def _prepare_child() -> None:
-    """Make a child after fork safe: it has the parent's locks and sessions, but none of the parent's threads."""
-    global _changing  # a thread of the parent may have held it at the moment of the fork
-    _changing = threading.Lock()
-    if _classifiers:
-        import ctypes  # not for every start
-
-        for classifier in _classifiers:  # destroying a session waits for its threads: no child ever does
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(classifier._live[0]))
-
-
-if sys.platform != "win32":
-    os.register_at_fork(before=_finish_imports, after_in_child=_prepare_child)
 
 
 class Classifier:
@@ -98,8 +64,9 @@ class Classifier:
     def _load(self) -> None:
         # The session, None once it is closed, and the process that made it: one value, so that no thread sees the one
         # without the other.
-        self._live: tuple[Session | None, int] = (Session(self._file, self._threads), os.getpid())
-        _classifiers.add(self)
+        session = Session(self._file, self._threads)
+        forks.sessions.add(session)
+        self._live: tuple[Session | None, int] = (session, os.getpid())
         self._report_self_test()
         made_for = self.contract.picture_reader
         if made_for != PICTURE_READER_VERSION:
@@ -245,7 +212,7 @@ class Classifier:
 
     def close(self) -> None:
         """Free the session; a closed classifier answers no more. Closing twice is harmless."""
-        with _changing:
+        with forks.changing:
             self._live = (None, self._live[1])
 
     def __enter__(self) -> Self:
@@ -292,7 +259,7 @@ class Classifier:
     def _session_made_here(self) -> Session:
         """Return the session, a new one if another process made it."""
         if self._live[0] is not None:
-            with _changing:
+            with forks.changing:
                 current, process = self._live
                 if current is not None and process != os.getpid():
                     self._load()

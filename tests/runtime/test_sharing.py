@@ -14,8 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from fmnist_edge_runtime import classifier as runtime_classifier
-from fmnist_edge_runtime import session
+from fmnist_edge_runtime import forks, session
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import ModelError
 
@@ -137,7 +136,7 @@ if hasattr(os, "fork"):
             signal.alarm(60)  # ends a child that waits for a thread that it has not
             return classifier.predict(sample.images[0]).label
 
-        with runtime_classifier._changing:
+        with forks.changing:
             told = told_by_a_child(told_or_stuck)
         assert told == classifier.predict(sample.images[0]).label
 
