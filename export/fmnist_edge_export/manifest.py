@@ -48,7 +48,8 @@ def read(folder: Path) -> Manifest:
     """
     path = folder / NAME
     if not path.is_file():  # a pipe of that name would keep us waiting
-        raise ModelError(f"{path}: cannot be read (no such file); export the model to have one")
+        words = "not a file" if path.exists() else "no such file"
+        raise ModelError(f"{path}: cannot be read ({words}); export the model to have one")
     try:
         content = json.loads(path.read_bytes())
         if content.pop("schema_version") != SCHEMA_VERSION:

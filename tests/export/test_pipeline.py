@@ -285,4 +285,6 @@ def test_a_manifest_that_is_none_is_a_failed_check(target):
     (target / "manifest.json").write_text("[]")
     assert [check.name for check in verify(target).failures] == ["manifest"]
     (target / "manifest.json").unlink()
-    assert "cannot be read" in verify(target).failures[0].seen
+    assert "cannot be read (no such file)" in verify(target).failures[0].seen
+    (target / "manifest.json").mkdir()
+    assert "cannot be read (not a file)" in verify(target).failures[0].seen
