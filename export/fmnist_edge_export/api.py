@@ -22,14 +22,12 @@ from fmnist_edge_export.proof.reference import reference_logits
 from fmnist_edge_export.proof.report import Report
 from fmnist_edge_export.record import Record, check_name, check_types, load_model, weights_of
 from fmnist_edge_export.source import Source
-from fmnist_edge_runtime.contract import MOST_PIXELS_A_SIDE
+from fmnist_edge_runtime.contract import MOST_PIXELS, MOST_PIXELS_A_SIDE
 from fmnist_edge_runtime.errors import ImageError, ModelError, first_line
 from fmnist_edge_runtime.reader import read_picture
 from fmnist_edge_runtime.selftest import softmax
 
 log = logging.getLogger(__name__)
-
-_MOST_PIXELS = 750_000  # four pictures in base64, and all else, in the 4 MiB that metadata may have
 
 
 def export_checkpoint(
@@ -237,8 +235,8 @@ def _check_record(record: Record) -> None:
     check_name(record.name)
     if not all(1 <= side <= MOST_PIXELS_A_SIDE for side in (record.height, record.width)):
         raise ModelError(f"pictures of {record.height} x {record.width}: 1 to {MOST_PIXELS_A_SIDE:,} a side are needed")
-    if record.height * record.width > _MOST_PIXELS:
-        words = f"their pixels are kept in every file's self-test, for which {_MOST_PIXELS:,} are the most"
+    if record.height * record.width > MOST_PIXELS:
+        words = f"their pixels are kept in every file's self-test, for which {MOST_PIXELS:,} are the most"
         raise ModelError(f"pictures of {record.height} x {record.width}: {words}")
     with np.errstate(over="ignore"):
         mean, std = np.float32(record.mean), np.float32(record.std)

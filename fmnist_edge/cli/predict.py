@@ -8,9 +8,8 @@ import os
 import re
 import sys
 from collections.abc import Generator, Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -39,14 +38,6 @@ _BATCH = 16  # pictures that a thread or process takes at once, at most
 _MANY = 64  # pictures for which it pays to start processes: that takes as long as reading some hundred small ones
 
 
-class ReadingWay(StrEnum):
-    """How a picture is read."""
-
-    AUTO = "auto"
-    PHOTO = "photo"
-    FMNIST = "fmnist"
-
-
 @one_line_errors
 def predict(
     inputs: Annotated[
@@ -61,8 +52,9 @@ def predict(
     ] = None,
     threads: Threads = 1,
     read_as: Annotated[
-        ReadingWay, typer.Option("--as", help="photo: cut the article out; fmnist: take the picture as it is.")
-    ] = ReadingWay.AUTO,
+        Literal["auto", "photo", "fmnist"],
+        typer.Option("--as", help="photo: cut the article out; fmnist: take the picture as it is."),
+    ] = "auto",
     save_view: Annotated[
         Path | None,
         typer.Option(
@@ -97,7 +89,7 @@ def predict(
     failures = 0
     with leaving_on_interrupt(), without_library_noise(), Classifier(model, threads=threads) as classifier:
         names = [name for given in inputs for name in _expand(given, recursive)]
-        asked = _Asked(read_as.value, top, jsonl)
+        asked = _Asked(read_as, top, jsonl)
         # A bar among lines of results helps nobody, so it needs results that go elsewhere.
         no_bar = quiet or len(names) == 1 or sys.stdout.isatty()
         many = _explained(classifier, names, asked, save_view) if save_view else _answered(classifier, names, asked)

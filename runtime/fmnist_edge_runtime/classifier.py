@@ -64,9 +64,15 @@ class Classifier:
     def _load(self) -> None:
         # The session, None once it is closed, and the process that made it: one value, so that no thread sees the one
         # without the other.
+        self._live: tuple[Session | None, int] = self._opened()
+        self._warn()
+
+    def _opened(self) -> tuple[Session, int]:
         session = Session(self._file, self._threads)
         forks.sessions.add(session)
-        self._live: tuple[Session | None, int] = (session, os.getpid())
+        return session, os.getpid()
+
+    def _warn(self) -> None:
         self._report_self_test()
         made_for = self.contract.picture_reader
         if made_for != PICTURE_READER_VERSION:
@@ -79,7 +85,8 @@ class Classifier:
             )
 
     def _report_self_test(self) -> None:
-        # Under a millisecond. On a CPU that computes otherwise, nobody should have to find that out from the answers.
+        # It takes as long as four pictures. On a CPU that computes otherwise, nobody should have to find that out from
+        # the answers.
         result = self.self_test()
         if not result.ok:
             log.warning(
@@ -260,9 +267,12 @@ class Classifier:
         """Return the session, a new one if another process made it."""
         if self._live[0] is not None:
             with forks.changing:
-                current, process = self._live
-                if current is not None and process != os.getpid():
-                    self._load()
+                before = self._live
+                if before[0] is not None and before[1] != os.getpid():
+                    made_here = self._opened()
+                    if self._live is before:  # else a signal handler has closed it meanwhile, or was first
+                        self._live = made_here
+                        self._warn()
         current = self._live[0]
         if current is None:
             raise ModelError(f"{self._file.source}: this classifier is closed; make a new one")

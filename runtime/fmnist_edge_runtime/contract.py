@@ -17,6 +17,7 @@ SCHEMA_VERSION = 1
 PICTURE_READER_VERSION = 5
 UNKNOWN_SCORES = ("max_probability",)
 MOST_PIXELS_A_SIDE = 4096
+MOST_PIXELS = 750_000  # four pictures in base64, and all else, in the 4 MiB that metadata may have
 _MOST_BYTES = 4 * 2**20
 
 
@@ -121,6 +122,7 @@ def _parse(raw: dict[str, Any]) -> Contract:
     _require(len(set(labels)) == len(labels), "labels")
     "".join(labels).encode()  # a lone surrogate is no text
     _require(all(type(side) is int and 1 <= side <= MOST_PIXELS_A_SIDE for side in (height, width)), "input size")
+    _require(height * width <= MOST_PIXELS, "input size")
     _require(unknown["score"] in UNKNOWN_SCORES, "unknown score")
     _require(type(picture["picture_reader"]) is int and picture["picture_reader"] >= 1, "picture_reader")
     _require(all(isinstance(raw[name], dict) for name in ("provenance", "versions")), "provenance or versions")

@@ -54,6 +54,6 @@ def _quota(entry: str) -> Iterator[float]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("ascii")
-    except (OSError, ValueError):  # ValueError: a name that is not ASCII, which is no reason to fail
+        return os.fsdecode(path.read_bytes())  # a cgroup may have any name
+    except OSError:
         return ""

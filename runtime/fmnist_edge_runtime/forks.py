@@ -1,5 +1,6 @@
 """What a process that forks needs: its child has the parent's locks and sessions, but none of the parent's threads."""
 
+import ctypes
 import os
 import sys
 import threading
@@ -10,7 +11,8 @@ from PIL import Image
 from fmnist_edge_runtime.session import Session
 
 sessions: "weakref.WeakSet[Session]" = weakref.WeakSet()  # of the classifiers of this process
-changing = threading.Lock()  # held while a classifier gets another session, or loses its own
+# Held while a classifier gets another session, or loses its own: also by a signal handler amid the former.
+changing = threading.RLock()
 
 
 def _finish_imports() -> None:
@@ -30,12 +32,9 @@ def _finish_imports() -> None:
 def _prepare_child() -> None:
     """Make a child safe: no lock held by a thread that it has not, no session destroyed, which waits for threads."""
     global changing
-    changing = threading.Lock()
-    if sessions:
-        import ctypes  # not for every start
-
-        for session in sessions:
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+    changing = threading.RLock()
+    for session in sessions:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
 
 
 if sys.platform != "win32":

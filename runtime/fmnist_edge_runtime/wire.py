@@ -3,10 +3,12 @@
 Encoding: https://protobuf.dev/programming-guides/encoding. Field numbers: onnx/onnx.proto.
 """
 
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+MOST_FIELDS = 200_000  # the files of this kit have up to 2,000; so many take a second on a slow machine
 
 
 class WireError(ValueError):
@@ -23,15 +25,22 @@ class Field(NamedTuple):
     value_end: int
 
 
-def fields(message: memoryview, start: int = 0, end: int | None = None) -> Iterator[Field]:
+def fields(
+    message: memoryview, start: int = 0, end: int | None = None, counter: Iterator[int] | None = None
+) -> Iterator[Field]:
     """Yield the fields of ``message[start:end]`` in order; offsets are into ``message``.
 
+    Walks that share a ``counter`` are given ``MOST_FIELDS`` together.
+
     Raises:
-        WireError: the bytes are not a protobuf message.
+        WireError: the bytes are not a protobuf message, or hold more fields than any real model.
     """
     end = len(message) if end is None else end
+    counter = itertools.count() if counter is None else counter
     position = start
     while position < end:
+        if next(counter) >= MOST_FIELDS:
+            raise WireError(f"more than {MOST_FIELDS:,} fields")
         field_start = position
         tag, position = varint(message, position, end)
         if tag >> 32:  # protobuf itself drops what exceeds 32 bits, and would see another field
@@ -97,21 +106,22 @@ def has_external_data(model: memoryview) -> bool:
     """Whether any tensor of an ONNX model points to another file.
 
     Raises:
-        WireError: the bytes are not a protobuf message, or graphs are nested deeper than any real model's.
+        WireError: the bytes are not a protobuf message, graphs are nested deeper than any real model's, or there are
+            more fields.
     """
-    return _leads_outside(model, "Model", 0, len(model), 0)
+    return _leads_outside(model, "Model", 0, len(model), 0, itertools.count())
 
 
-def _leads_outside(model: memoryview, kind: str, start: int, end: int, depth: int) -> bool:
+def _leads_outside(model: memoryview, kind: str, start: int, end: int, depth: int, counter: Iterator[int]) -> bool:
     if depth > _DEEPEST:
         raise WireError("graphs nested too deeply")
-    for field in fields(model, start, end):
+    for field in fields(model, start, end, counter):
         if kind == "Tensor":
             location = field.number == _DATA_LOCATION and field.kind == VARINT
             if field.number == _EXTERNAL_DATA or (location and varint(model, field.value_start, field.value_end)[0]):
                 return True
         elif field.kind == BYTES and field.number in _ROADS[kind]:
             inner = _ROADS[kind][field.number]
-            if _leads_outside(model, inner, field.value_start, field.value_end, depth + 1):
+            if _leads_outside(model, inner, field.value_start, field.value_end, depth + 1, counter):
                 return True
     return False

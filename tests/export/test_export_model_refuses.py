@@ -9,7 +9,7 @@ from torch import nn
 from fmnist_edge_export import api, record
 from fmnist_edge_export.api import export_model
 from fmnist_edge_runtime import contract
-from fmnist_edge_runtime.contract import self_test_json
+from fmnist_edge_runtime.contract import MOST_PIXELS, self_test_json
 from fmnist_edge_runtime.errors import ImageError, ModelError
 
 
@@ -138,7 +138,7 @@ def test_what_cannot_be_exported_is_refused_with_one_line(tmp_path, module, chan
 
 
 def test_four_of_the_largest_pictures_fit_into_the_metadata():
-    pictures = self_test_json(bytes(4 * api._MOST_PIXELS))["images"]
+    pictures = self_test_json(bytes(4 * MOST_PIXELS))["images"]
     assert 0 < contract._MOST_BYTES - len(pictures) < 300_000, "and leave room for all else"
 
 

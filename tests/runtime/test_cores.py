@@ -23,7 +23,7 @@ def machine(tmp_path):
         for name, content in files.items():
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content)
+            path.write_text(content, "utf-8")
         return tmp_path
 
     return lambda files: machine(**files)
@@ -63,6 +63,11 @@ def test_the_first_version_of_cgroups_is_read_too(machine, controllers, quota, e
         "sys/fs/cgroup/cpu/a/cpu.cfs_period_us": "100000\n",
     }
     assert allowed_cores(machine(files)) == expected
+
+
+def test_a_cgroup_may_have_any_name(machine):
+    files = {"proc/self/cgroup": "0::/jöb\n", "sys/fs/cgroup/jöb/cpu.max": "200000 100000\n"}
+    assert allowed_cores(machine(files)) == 2
 
 
 @pytest.mark.parametrize("path", ["/docker/0123", "/../elsewhere", "/a:b"])

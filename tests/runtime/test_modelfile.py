@@ -298,9 +298,10 @@ def test_so_is_one_whose_probabilities_are_not_those_of_its_logits(graph, metada
 
 
 @pytest.mark.allows_sessions
-@pytest.mark.parametrize("temperature", [5e-324, 1e-310])
+@pytest.mark.parametrize("temperature", [5e-324, 1e-310, 1e-2])
 def test_a_temperature_near_nought_is_no_warning_of_numpy(graph, metadata, temperature):
-    with Classifier(seal(graph, metadata | {"temperature": temperature})) as classifier:
+    sealed = seal(graph, metadata | {"temperature": temperature})
+    with np.errstate(all="raise"), Classifier(sealed) as classifier:
         assert not classifier.self_test().ok
 
 
@@ -376,4 +377,9 @@ def test_metadata_of_more_than_4_mib_are_not_parsed(metadata):
 @pytest.mark.parametrize("side", [0, 4097, 2**31, True, 28.5])
 def test_a_side_has_1_to_4096_pixels(graph, metadata, side):
     metadata["input"]["height"] = side
+    refused(seal(graph, metadata), "bad input size")
+
+
+def test_pictures_larger_than_a_self_test_has_room_for_are_refused(graph, metadata):
+    metadata["input"] = metadata["input"] | {"height": 1000, "width": 1000}
     refused(seal(graph, metadata), "bad input size")

@@ -291,6 +291,18 @@ def test_a_view_larger_than_its_panel_is_shrunk():
     assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (280, 164)
 
 
+@pytest.mark.parametrize("label", [3 * "long and longer ", "two\nlines", 1_100_000 * "x"])
+def test_a_label_stays_beside_its_probability(label):
+    reading = Reading(np.zeros((1, 28, 28), np.uint8), "fmnist", found=True)
+    drawn = []
+    for shown in (label, "bag"):
+        answer = Prediction(shown, 0, 1.0, True, (1.0,), (shown,), "fmnist")
+        drawn.append(np.asarray(draw_sight(Image.new("L", (28, 28)), reading, answer)))
+    rows, columns = np.nonzero((drawn[0] != drawn[1]).any(2))
+    assert 40 <= rows.min() <= rows.max() < 72, "above its bar"
+    assert 600 < columns.min() <= columns.max() < 888, "and on the sheet"
+
+
 def test_a_way_of_reading_that_is_none_is_refused():
     with pytest.raises(ValueError, match="read_as='guess': one of auto, photo, fmnist"):
         read_picture(Image.new("L", (28, 28)), 28, 28, "guess")

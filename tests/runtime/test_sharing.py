@@ -14,9 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from fmnist_edge_runtime import classifier as runtime_classifier
 from fmnist_edge_runtime import forks, session
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import ModelError
+from fmnist_edge_runtime.session import Session
 
 THREADS, TIMES = 8, 250  # benchmarks/soak.py: 10,000 times
 
@@ -139,6 +141,21 @@ if hasattr(os, "fork"):
         with forks.changing:
             told = told_by_a_child(told_or_stuck)
         assert told == classifier.predict(sample.images[0]).label
+
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+    def test_a_signal_handler_closes_a_child_that_loads_the_model_again(classifier, sample, monkeypatch):
+        def told_or_stuck():
+            signal.signal(signal.SIGTERM, lambda *_: classifier.close())
+            signal.alarm(60)
+            return classifier.predict(sample.images[0]).label
+
+        class Terminated(Session):
+            def __init__(self, *given):
+                os.kill(os.getpid(), signal.SIGTERM)
+                super().__init__(*given)
+
+        monkeypatch.setattr(runtime_classifier, "Session", Terminated)
+        assert "this classifier is closed" in told_by_a_child(told_or_stuck)
 
     FORGOTTEN = """
 import os, sys, numpy

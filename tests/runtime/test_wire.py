@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnist_edge_runtime.wire import WireError, encode_bytes, fields, has_external_data
+from fmnist_edge_runtime.wire import MOST_FIELDS, WireError, encode_bytes, fields, has_external_data
 
 
 @given(st.lists(st.tuples(st.integers(1, 2**28), st.binary(max_size=300))))
@@ -40,3 +40,11 @@ def test_graphs_nested_without_end_are_refused():
         message = encode_bytes(1, encode_bytes(5, encode_bytes(6, message)))  # a node's attribute that holds a graph
     with pytest.raises(WireError, match="nested too deeply"):
         has_external_data(memoryview(encode_bytes(7, message)))
+
+
+@pytest.mark.parametrize("kind", ["fields of the model", "attributes of its nodes"])
+def test_more_fields_than_any_real_model_has_are_refused_before_all_are_looked_at(kind):
+    nodes = encode_bytes(7, encode_bytes(1, encode_bytes(5, b"") * 100) * (MOST_FIELDS // 100))
+    message = memoryview(b"\x08\x00" * (MOST_FIELDS + 1) if kind == "fields of the model" else nodes)
+    with pytest.raises(WireError, match="more than 200,000 fields"):
+        has_external_data(message)
