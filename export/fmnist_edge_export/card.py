@@ -57,7 +57,8 @@ def is_card(path: Path, name: str) -> bool:
 
 
 def _introduction(record: Record) -> list[str]:
-    accuracy = f"{record.test_accuracy:.2%} of the 10,000 test images right" if record.test_accuracy else "not measured"
+    right = record.test_accuracy
+    accuracy = [] if right is None else [f"| accuracy, fp32 | {right:.2%} of the 10,000 test images right |"]
     return [
         f"# {record.name}",
         "",
@@ -67,7 +68,7 @@ def _introduction(record: Record) -> list[str]:
         "| | |",
         "| --- | --- |",
         f"| architecture | `{record.architecture}` |",
-        f"| accuracy, fp32 | {accuracy} |",
+        *accuracy,
         f"| temperature | {record.temperature:g} |",
         f"| known from | a best probability of {record.unknown_threshold:g} |",
         f"| licence | {_plain(record.licence) or 'not given'} |",

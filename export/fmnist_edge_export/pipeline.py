@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 
 from fmnist_edge_export import manifest
 from fmnist_edge_export.card import PICTURES, Answers, is_card, write_card
-from fmnist_edge_export.data import Images
+from fmnist_edge_export.data import Images, in_batches
 from fmnist_edge_export.files import sha256_of, sha256_of_bytes, write_atomically
 from fmnist_edge_export.folder import recover, refuse_unless_replaceable, staging, swap, undisturbed
 from fmnist_edge_export.formats.registry import FORMATS, Format
@@ -148,7 +148,7 @@ def _answers_for_card(
     smallest = min(files, key=lambda file: file.stat().st_size)
     form = next(form for form in FORMATS.values() if smallest.name == form.file_name(source.record.name))
     _, run = form.open(smallest.read_bytes())
-    parts = [run(probes.decisions[start : start + CHUNK])[1] for start in range(0, len(probes.decisions), CHUNK)]
+    parts = [run(batch)[1] for batch in in_batches(probes.decisions, CHUNK)]
     return Answers(smallest.name, probes.decided_on, probes.decisions, probes.labels, np.concatenate(parts))
 
 

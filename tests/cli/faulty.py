@@ -113,6 +113,10 @@ FAULTS = {
     "a scale of another name": ("onnx-int8", in_graph(name_a_scale_otherwise)),
     "taken back by another scale": ("onnx-int8", in_graph(take_back_by_a_like_scale)),
     "scores of a fifth": ("onnx-int8", in_graph(shrink_scores)),
+    "weights taken back by 3 % more": (
+        "onnx-int8",
+        constant("blocks1.0.second.conv.weight_scale", lambda scale: scale * np.float32(1.03)),
+    ),
     "products too large": ("onnx-int8", constant("widen1.conv.weight_quantized", meet_at_their_largest)),
     "wrong input zero point": ("onnx-int8", constant("pixels_zero_point", lambda value: value + np.uint8(1))),
 }

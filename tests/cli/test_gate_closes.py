@@ -54,8 +54,9 @@ def test_a_fault_closes_the_gate_and_leaves_the_target_as_it_was(export, artifac
     assert [path.name for path in artifacts.iterdir()] == ["edge"], "nothing is left beside the target"
 
 
-def test_a_scale_that_is_a_little_off_is_seen_by_the_structure_alone(export):
-    done = export("taken back by another scale", "onnx-int8")
+@pytest.mark.parametrize("fault", ["taken back by another scale", "weights taken back by 3 % more"])
+def test_a_scale_that_is_a_little_off_is_seen_by_the_structure_alone(export, fault):
+    done = export(fault, "onnx-int8")
     assert done.returncode == 1
     assert "the gate is closed by onnx-int8 structure; " in done.stderr.decode()
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from fmnist_edge_export.calibration import (
+    _TEMPERATURES,
     calibration_error,
     confidence_bins,
     fit_temperature,
@@ -23,6 +24,14 @@ def drawn(temperature, count=6000):
 def test_the_temperature_that_made_the_labels_is_found(temperature):
     logits, labels = drawn(temperature)
     assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.1)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_other_temperature_has_a_lower_loss(seed):
+    rng = np.random.default_rng(seed)
+    logits, labels = rng.normal(0, rng.uniform(0.1, 30), (50, 4)).astype(np.float32), rng.integers(4, size=50)
+    losses = [negative_log_likelihood(logits / temperature, labels) for temperature in _TEMPERATURES]
+    assert fit_temperature(logits, labels) == round(float(_TEMPERATURES[np.argmin(losses)]), 4)
 
 
 def test_a_single_label_is_certain_at_any_temperature():

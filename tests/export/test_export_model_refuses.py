@@ -184,10 +184,10 @@ class OfTheNumber(Small):
         return -scores if len(x) == 1 else scores
 
 
-@pytest.mark.parametrize("module", [OfTheBatch(), OfTheNumber()], ids=["company", "number"])
-def test_a_module_that_looks_at_its_batch_is_refused(tmp_path, module):
+@pytest.mark.parametrize(("module", "side"), [(OfTheBatch(), 28), (OfTheNumber(), 28), (OfTheBatch(), 320)])
+def test_a_module_that_looks_at_its_batch_is_refused(tmp_path, module, side):
     with pytest.raises(ModelError, match="the module's scores of a picture depend on the others of its batch"):
-        export_model(module, labels="abcd", out=tmp_path / "it")
+        export_model(module, labels="abcd", out=tmp_path / "it", size=(side, side))
     assert list(tmp_path.iterdir()) == []
 
 

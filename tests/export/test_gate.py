@@ -12,9 +12,9 @@ from fmnist_edge_export.pipeline import sealed
 from fmnist_edge_export.proof.bounds import FLOAT, INT8
 from fmnist_edge_export.proof.gate import prove
 from fmnist_edge_export.proof.measure import Accuracy, Flip, Measurement, Truth, measure
-from fmnist_edge_export.proof.probes import make_probes
+from fmnist_edge_export.proof.probes import Probes, make_probes
 from fmnist_edge_export.proof.report import Check, Report
-from fmnist_edge_export.proof.structure import onnx_problems, quantisation_problems
+from fmnist_edge_export.proof.structure import onnx_problems, quantisation_problems, weight_problems
 from fmnist_edge_export.proof.verdict import judge
 from fmnist_edge_export.source import self_test
 from fmnist_edge_runtime.selftest import softmax
@@ -23,6 +23,7 @@ GOOD = Measurement(
     dlogit_max=9e-5,
     dlogit_mean=1e-6,
     dlogit_p99=1e-5,
+    batches=(1, 2, 7, 256),
     batch_spread=1e-5,
     probe_flips=0,
     probability_error=5e-7,
@@ -220,6 +221,35 @@ def test_an_activation_in_int8_is_seen(root, sources):
     del node.input[2:]
     node.input.append("signed")
     assert f"{value}: an activation in int8, not in uint8" in quantisation_problems(model.SerializeToString(), ranges)
+
+
+def test_int8_weights_are_the_networks_own(root, sources):
+    model = onnx.load(root / "artifacts/edge/edge.int8.onnx")
+    core = sources["edge"].core
+    assert weight_problems(model.SerializeToString(), core) == []
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    name = "blocks2.0.first.conv.weight"
+    for changed, change in (("_scale", lambda value: value * 1.03), ("_quantized", lambda value: value // 4 * 3)):
+        kept = onnx.numpy_helper.to_array(tensors[name + changed])
+        tensors[name + changed].CopyFrom(onnx.numpy_helper.from_array(change(kept).astype(kept.dtype), name + changed))
+        (problem,) = weight_problems(model.SerializeToString(), core)
+        assert problem.startswith(f"{name}_quantized: ")
+        tensors[name + changed].CopyFrom(onnx.numpy_helper.from_array(kept, name + changed))
+
+
+@pytest.mark.parametrize(("side", "largest"), [(28, 256), (56, 64), (200, 8), (800, 8)])
+def test_batches_have_fewer_of_larger_pictures(side, largest):
+    images = np.zeros((20, side, side), np.uint8)
+    asked = []
+
+    def run(batch):
+        asked.append(len(batch))
+        return np.zeros((len(batch), 2), np.float32), np.full((len(batch), 2), 0.5, np.float32)
+
+    probes = Probes(images, images, None, "twenty", images[:4])
+    truth = Truth(*(np.zeros((20, 2), np.float32) for _ in range(3)))
+    assert measure(run, probes, truth, ("a", "b"), 1.0).batches == (1, 2, 7, largest)
+    assert max(asked) == min(20, largest)
 
 
 def test_scores_in_another_type_are_no_answer(sources, probes, truths):

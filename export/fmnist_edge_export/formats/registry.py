@@ -80,7 +80,11 @@ def _open_torchscript(content: bytes) -> tuple[Contract, Run]:
 
 
 def _int8_problems(content: bytes, source: Source) -> list[str]:
-    return structure.onnx_problems(content) + structure.quantisation_problems(content, source.record.ranges or {})
+    return [
+        *structure.onnx_problems(content),
+        *structure.quantisation_problems(content, source.record.ranges or {}),
+        *structure.weight_problems(content, source.core),
+    ]
 
 
 ONNX = Format(

@@ -1,12 +1,13 @@
 """What is measured of one exported file: numbers, without a verdict."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fmnist_edge_export.calibration import calibration_error, likelihood_loss
-from fmnist_edge_export.data import Images
+from fmnist_edge_export.data import Images, in_batches
 from fmnist_edge_export.proof.probes import Probes
 from fmnist_edge_export.source import Run
 from fmnist_edge_runtime.selftest import softmax
@@ -39,7 +40,8 @@ class Measurement:
     """Differences between a file and its reference.
 
     ``dlogit_*`` are absolute differences of logits over every probe and batch size: the largest is the smallest
-    tolerance that would pass. ``batch_spread`` is the largest between answers to one image in different batches.
+    tolerance that would pass. ``batch_spread`` is the largest between answers to one image in batches of each of the
+    sizes ``batches``.
     ``probe_flips`` counts other labels among the probes, ``flips`` lists those among the ``images`` decided on.
     ``probability_error`` and ``probability_sum_error`` are the worst of both: what a file's probabilities differ by
     from its own logits' softmax, and their sums from 1. ``probability_shift_p99`` is what those of 99 in 100 of the
@@ -49,6 +51,7 @@ class Measurement:
     dlogit_max: float
     dlogit_mean: float
     dlogit_p99: float
+    batches: tuple[int, ...]
     batch_spread: float
     probe_flips: int
     probability_error: float
@@ -76,10 +79,14 @@ class Truth:
 
 def measure(run: Run, probes: Probes, truth: Truth, labels: tuple[str, ...], temperature: float) -> Measurement:
     """Compare what ``run`` answers with the reference's logits."""
-    answers = [_in_batches(run, probes.numbers, size) for size in BATCHES]
+    sizes = _batch_sizes(probes.numbers)
+    answers = [
+        _answers(run, (probes.numbers[start : start + size] for start in range(0, len(probes.numbers), size)))
+        for size in sizes
+    ]
     differences = np.stack([np.abs(logits - truth.numbers) for logits, _ in answers])
     logits = np.stack([logits for logits, _ in answers])
-    decided = _in_batches(run, probes.decisions, max(BATCHES))
+    decided = _answers(run, in_batches(probes.decisions, max(BATCHES)))
     differences_decided = np.abs(decided[0] - truth.decisions)
     shifts = np.abs(decided[1] - softmax(truth.decisions.astype(np.float64) / temperature)).max(axis=1)
     every = [*answers, decided]
@@ -87,6 +94,7 @@ def measure(run: Run, probes: Probes, truth: Truth, labels: tuple[str, ...], tem
         dlogit_max=_worst(differences.max(), differences_decided.max()),
         dlogit_mean=float(differences_decided.mean()),
         dlogit_p99=float(np.quantile(differences_decided.max(axis=1), 0.99)),
+        batches=sizes,
         batch_spread=float((logits.max(axis=0) - logits.min(axis=0)).max()),
         probe_flips=int((logits.argmax(axis=2) != truth.numbers.argmax(axis=1)).any(axis=0).sum()),
         probability_error=_worst(*(np.abs(p - softmax(z.astype(np.float64) / temperature)).max() for z, p in every)),
@@ -99,8 +107,14 @@ def measure(run: Run, probes: Probes, truth: Truth, labels: tuple[str, ...], tem
     )
 
 
-def _in_batches(run: Run, images: Images, size: int) -> tuple[np.ndarray, np.ndarray]:
-    parts = [run(images[start : start + size]) for start in range(0, len(images), size)]
+def _batch_sizes(images: Images) -> tuple[int, ...]:
+    """Return ``BATCHES``; of pictures larger than 28 x 28 the last has fewer, so that memory is bounded."""
+    *small, large = BATCHES
+    return *small, max(small[-1] + 1, min(large, large * 28 * 28 // images[0].size))
+
+
+def _answers(run: Run, batches: Iterable[Images]) -> tuple[np.ndarray, np.ndarray]:
+    parts = [run(batch) for batch in batches]
     return np.concatenate([logits for logits, _ in parts]), np.concatenate([chances for _, chances in parts])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.proof.bounds import REFERENCE_TOLERANCE, Bounds, judge_tolerances
-from fmnist_edge_export.proof.measure import BATCHES, Measurement
+from fmnist_edge_export.proof.measure import Measurement
 from fmnist_edge_export.proof.report import Check
 from fmnist_edge_runtime.contract import Contract, SelfTest, canonical
 
@@ -35,7 +35,7 @@ def judge(form: str, measured: Measurement, bounds: Bounds) -> list[Check]:
             form,
             "batches",
             measured.batch_spread <= BATCH_SPREAD,
-            f"{', '.join(map(str, BATCHES))}: the same image differs by {measured.batch_spread:.2g} "
+            f"{', '.join(map(str, measured.batches))}: the same image differs by {measured.batch_spread:.2g} "
             f"(at most {BATCH_SPREAD:g})",
         ),
         Check(
