@@ -18,15 +18,28 @@ changing = threading.RLock()
 def _finish_imports() -> None:
     """Load what is loaded late: a child waits for ever for what a thread of its parent was importing at the fork."""
     if sessions and threading.active_count() > 1:
+        taken = _pools_know_of_this_fork()
         from fmnist_edge_runtime import avif, photo, shrink, sight, tiff  # noqa: F401
 
         Image.init()
-        unseen = "concurrent.futures.thread" not in sys.modules
         import concurrent.futures.thread as pools
 
-        # Where another thread is in the midst of that very import, its hooks may print an error that is ignored.
-        if unseen:  # its own hooks: the one that takes this lock comes too late, the one that gives it back does not
+        if not taken:  # it would be given back all the same, or taken from a thread that holds it
             pools._global_shutdown_lock.acquire()
+
+
+def _pools_know_of_this_fork() -> bool:
+    """Tell whether Python's thread pools took their lock for this fork: not those that are first imported amid it.
+
+    Python asks for the hooks before a fork when it begins, and for those after it when it is done.
+    """
+    pools = sys.modules.get("concurrent.futures.thread")
+    if pools is None:
+        return False
+    if not getattr(pools.__spec__, "_initializing", False):
+        return True
+    lock = getattr(pools, "_global_shutdown_lock", None)  # of a module that a thread is importing
+    return lock is not None and lock.locked()
 
 
 def _prepare_child() -> None:

@@ -210,10 +210,8 @@ if not os.fork():
 sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 """
 
-    @pytest.mark.parametrize(
-        ("module", "said"), [("fmnist_edge_runtime.cutout", b""), ("concurrent.futures.thread", None)]
-    )
-    def test_a_child_of_the_moment_of_the_first_photographs_answers(module, said):
+    @pytest.mark.parametrize("module", ["fmnist_edge_runtime.cutout", "concurrent.futures.thread"])
+    def test_a_child_of_the_moment_of_the_first_photographs_answers(module):
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", AMID_AN_IMPORT, module],
             capture_output=True,
@@ -221,7 +219,7 @@ sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
             timeout=120,
         )
         assert done.returncode == 7
-        assert said is None or done.stderr == said
+        assert done.stderr == b"", "no hook has given back what another has not taken"
 
     @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
     def test_closed_before_the_fork_or_in_the_child_it_is_closed_there_alone(classifier, sample):
