@@ -169,6 +169,13 @@ def test_example_labels_are_places_in_the_labels(tmp_path, labels, words):
         )
 
 
+def test_scores_that_happen_to_be_probabilities_of_one_picture_are_scores(tmp_path):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(784, 3))
+    with torch.no_grad():
+        module[1].bias[:] = torch.tensor([1.0, 0.0, 0.0])  # what it says of a black picture
+    assert export_model(module, labels="abc", out=tmp_path / "it", formats=["onnx"]).ok
+
+
 class OfTheBatch(nn.Module):
     """Answers for an image by the company it is in, which no file may do."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fmnist_edge_export.formats.registry import Format
 from fmnist_edge_export.proof.measure import Measurement, Truth, measure
 from fmnist_edge_export.proof.probes import Probes
-from fmnist_edge_export.proof.reference import reference_logits, refuse_unless_alone_as_together
+from fmnist_edge_export.proof.reference import reference_logits, refuse_probabilities, refuse_unless_alone_as_together
 from fmnist_edge_export.proof.report import Check, self_test_check
 from fmnist_edge_export.proof.verdict import judge, judge_contract, judge_self_test
 from fmnist_edge_export.source import Source
@@ -25,9 +25,11 @@ def ask_reference(source: Source, probes: Probes) -> Truth:
     """Run the bare module on every probe.
 
     Raises:
-        ModelError: it does not return one finite score a label, the same for a picture alone and in a batch.
+        ModelError: it does not return one finite score a label, the same for a picture alone and in a batch; or it
+            returns probabilities.
     """
     truth = Truth(*(reference_logits(source, x) for x in (probes.numbers, probes.decisions, probes.self_test)))
+    refuse_probabilities(source, truth.numbers)
     refuse_unless_alone_as_together(source, probes.numbers, truth.numbers)
     return truth
 

@@ -18,7 +18,7 @@ def reference_logits(source: Source, images: Images) -> np.ndarray:
     """Return the module's logits, float32 ``[N, K]``, for uint8 ``[N, H, W]``.
 
     Raises:
-        ModelError: the module does not return one finite score a label, or returns probabilities.
+        ModelError: the module does not return one finite score a label.
     """
     return np.concatenate([_logits(source, part) for part in in_batches(images, _BATCH)])
 
@@ -34,6 +34,13 @@ def refuse_unless_alone_as_together(source: Source, images: Images, together: np
         raise ModelError(f"{source.record.name}: {words}; let it treat each alone")
 
 
+def refuse_probabilities(source: Source, answers: np.ndarray) -> None:
+    """Raise ModelError if a module's answers ``[N, K]`` to all kinds of pictures are probabilities, every one."""
+    if answers.shape[1] > 1 and (answers >= 0).all() and np.abs(answers.sum(axis=1) - 1).max() < _CLOSE:
+        words = "the module returns probabilities; let it return the scores before softmax"
+        raise ModelError(f"{source.record.name}: {words}")
+
+
 def _logits(source: Source, images: Images) -> np.ndarray:
     name, labels = source.record.name, source.record.labels
     pixels = normalised(images, source.record.mean, source.record.std)
@@ -47,8 +54,6 @@ def _logits(source: Source, images: Images) -> np.ndarray:
         raise ModelError(f"{name}: the module returns {given}, not float [N, {len(labels)}], one score a label")
     if not np.isfinite(answer).all():
         raise ModelError(f"{name}: the module returns NaN or infinite scores")
-    if len(labels) > 1 and (answer >= 0).all() and np.abs(answer.sum(axis=1) - 1).max() < _CLOSE:
-        raise ModelError(f"{name}: the module returns probabilities; let it return the scores before softmax")
     with SkipLogSoftmax():
         logits = _run(source.module, pixels)
     if np.abs(logits - answer).max() <= _CLOSE:  # some layers round otherwise where they are watched
