@@ -71,16 +71,18 @@ def export_model(
     Args:
         module: the network; exported as in eval mode. It may end in log_softmax, not in softmax.
         labels: the K labels in the order of the scores.
-        out: the folder; replaced as a whole, and only if every proof holds.
+        out: the folder; replaced only if every proof holds, but for files that no export has written, which are
+            kept, and forms that were not asked for, which are proven anew.
         mean: subtracted from pixels in 0 to 1.
         std: what they are divided by then.
         size: height and width of the pictures; taken from ``examples`` if given.
         examples: uint8 ``[M, H, W]`` pictures as the model will see them: int8 is calibrated on them, the threshold for
             "unknown" is set so that 99 % of them are known, and the proofs use them. Without them there is no int8
-            form, nothing is "unknown", and the proofs use Fashion-MNIST's.
+            form, nothing is "unknown", and the proofs use the sample of Fashion-MNIST that comes with the package.
         example_labels: integers ``[M]``; if given, the temperature is fitted to them, else it is 1. Of images that the
             network has learned from they tell nothing about others.
-        formats: forms by name; by default all that can be made: of a net with one layer none in int8.
+        formats: forms by name; by default all that can be made: of a net with one layer none in int8. If one of
+            them fails its proof, nothing is written.
         licence: of the weights, for the files' metadata.
         keep_failed: keep what was rejected in ``out`` + ``.failed``.
 

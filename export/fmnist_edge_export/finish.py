@@ -53,7 +53,10 @@ def finish(run: Run, module: nn.Module, curve: list[Epoch], split: Split, test: 
             f"Temperature and threshold were fitted on {run.recipe.validation:,} training images held out of training."
         )
         notes += [run.recipe.chosen] if run.recipe.chosen else []
-        notes.append("Nothing was chosen by the test images: they give the final accuracy, and the gate its verdict.")
+        notes.append(
+            "No weights, temperature or threshold was chosen by the test images: they give the final accuracy, and the "
+            "gate its verdict, by which earlier ways to int8 were given up."
+        )
     else:
         notes.append("The test images were watched after each epoch, as in the notebook; nothing was chosen by them.")
         notes.append("All training images were learned from, so there is no temperature and no threshold.")

@@ -112,7 +112,7 @@ RECIPES = {
         seed=1,
         chosen="Two full runs that began as edge_first, whose notes tell of those before: this one, 95.48 % on the "
         "held-out images, and one at twice the rates and shown no image as if cut out, 95.62 %. A difference of 7 "
-        "images in 5,000 chose nothing; photographs did, of which this one names more (docs/pictures.md).",
+        "images in 5,000 chose nothing; photographs did, of which this one names more (docs/training.md).",
     ),
     "edge_large": replace(
         DISTILLED,
