@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-MOST_FIELDS = 200_000  # the files of this kit have up to 2,000; so many take a second on a slow machine
+MOST_FIELDS = 200_000  # the files of this kit have up to 2,000; so many take half a second on a slow machine
 
 
 class WireError(ValueError):

@@ -92,6 +92,7 @@ def test_without_examples_nothing_is_unknown_and_the_manifest_says_so(tmp_path):
     assert {check.subject for check in report.checks} == {"onnx", "torchscript"}
     manifest = json.loads((tmp_path / "small" / "manifest.json").read_text())
     assert manifest["notes"] == ["no examples were given: temperature 1, nothing is unknown, no int8 form"]
+    assert "accuracy, fp32" not in (tmp_path / "small" / "README.md").read_text(), "it was not measured"
     with Classifier(tmp_path / "small" / "small.onnx") as classifier:
         assert classifier.contract.temperature == 1
         assert classifier.predict(np.zeros((28, 28), np.uint8)).known

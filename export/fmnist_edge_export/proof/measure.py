@@ -41,8 +41,8 @@ class Measurement:
 
     ``dlogit_*`` are absolute differences of logits over every probe and batch size: the largest is the smallest
     tolerance that would pass. ``batch_spread`` is the largest between answers to one image in batches of each of the
-    sizes ``batches``.
-    ``probe_flips`` counts other labels among the probes, ``flips`` lists those among the ``images`` decided on.
+    sizes ``batches``. ``probe_flips`` counts other labels among the probes, ``flips`` lists those among the ``images``
+    decided on.
     ``probability_error`` and ``probability_sum_error`` are the worst of both: what a file's probabilities differ by
     from its own logits' softmax, and their sums from 1. ``probability_shift_p99`` is what those of 99 in 100 of the
     images decided on differ by, at most, from the reference's.

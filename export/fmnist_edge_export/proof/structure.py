@@ -85,8 +85,8 @@ def quantisation_problems(content: bytes, ranges: Ranges) -> list[str]:
 def weight_problems(content: bytes, core: ModelProto) -> list[str]:
     """Return which int8 weights of a file, taken back by their scales, are not those of its float ``core``.
 
-    A first layer that is written anew for its pooling (``pooled_first_layer.py``) has other
-    weights than the core's, and is left to what the file answers.
+    A first layer that is written anew for its pooling (``pooled_first_layer.py``) has other weights than the
+    core's, and is left to what the file answers.
     """
     model = onnx.load_model_from_string(content)
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
