@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from fmnist_edge.cli.console import complain, show
-from fmnist_edge_runtime.errors import ImageError, ModelError, printable
+from fmnist_edge_runtime.errors import ImageError, printable
 from fmnist_edge_runtime.prediction import Prediction
 
 STDIN = "-"
@@ -30,15 +30,8 @@ def is_folder(given: str) -> bool:
 
 
 def say_of(answers: Iterable[tuple[str, Prediction | ImageError]], top: int, jsonl: bool) -> Said:
-    """Put named answers into words, with their ``top`` labels.
-
-    Raises:
-        ModelError: a probability is none, so that the lines would be no JSON, or nonsense.
-    """
+    """Put named answers into words, with their ``top`` labels."""
     given = list(answers)
-    for _, answer in given:
-        if isinstance(answer, Prediction) and not _are_probabilities(answer.probabilities):
-            raise ModelError("the model answers with what are no probabilities; export it again")
     failed = [isinstance(answer, ImageError) for _, answer in given]
     lines = (_record(*one, top) if jsonl else _sentence(*one, top) for one in given)
     parts = [
@@ -56,10 +49,6 @@ def print_said(said: Said) -> None:
                 complain(line)
         else:
             show(*lines)
-
-
-def _are_probabilities(row: tuple[float, ...]) -> bool:
-    return min(row) >= 0 and sum(row) < 1.001  # NaN is not, wherever in the row
 
 
 def _sentence(name: str, answer: Prediction | ImageError, top: int) -> str:

@@ -129,6 +129,7 @@ class Classifier:
 
         Raises:
             ImageError: the picture cannot be read.
+            ModelError: onnxruntime fails, or what it answers are no probabilities.
         """
         contract = self._file.contract
         if is_ready(image, contract.height, contract.width, read_as):  # a Reading would cost as much as that question
@@ -304,6 +305,8 @@ class Classifier:
 
     def _prediction(self, row: list[float], read_as: str, found: bool = True) -> Prediction:
         contract = self._file.contract
+        if not (min(row) >= 0 and sum(row) < 1.001):  # false for NaN too, wherever in the row
+            raise ModelError(f"{self._file.source}: answers with what are no probabilities; export it again")
         if read_as == "photo":
             from fmnist_edge_runtime.photo import weighed  # not for every start
 

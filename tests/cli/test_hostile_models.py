@@ -114,7 +114,7 @@ def test_what_is_no_probability_is_no_answer(run, sample, graph, metadata, tmp_p
     assert (done.returncode, done.stdout) == (2, b"")
     warning, line = done.stderr.decode().splitlines()
     assert "on this CPU its self-test fails" in warning
-    assert line == "fmnist-edge: the model answers with what are no probabilities; export it again"
+    assert line == f"fmnist-edge: {path}: answers with what are no probabilities; export it again"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes have no path there")
