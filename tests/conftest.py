@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import subprocess
@@ -5,10 +6,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fmnist_edge_export import data
+from fmnist_edge_runtime.bundled import bundled_model
+from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.session import LOGITS, PROBABILITIES
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +27,43 @@ def root():
 @pytest.fixture(scope="session")
 def sample():
     return data.load_sample()
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    """The bundled model. Not for the whole session: one that is alive changes what a fork does."""
+    with Classifier() as classifier:
+        yield classifier
+
+
+@pytest.fixture(scope="session")
+def bundled():
+    """The bundled model's file."""
+    return bundled_model().read_bytes()
+
+
+@pytest.fixture(scope="session")
+def graph_of():
+    """Take the contract off an ONNX file."""
+
+    def graph_of(content):
+        model = onnx.load_model_from_string(content)
+        del model.metadata_props[:]
+        return model.SerializeToString(deterministic=True)
+
+    return graph_of
+
+
+@pytest.fixture(scope="session")
+def graph(bundled, graph_of):
+    """The bundled file without its contract."""
+    return graph_of(bundled)
+
+
+@pytest.fixture
+def metadata(bundled):
+    """What the bundled file says of itself."""
+    return json.loads(onnx.load_model_from_string(bundled).metadata_props[0].value)
 
 
 @pytest.fixture(scope="session")

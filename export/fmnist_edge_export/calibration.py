@@ -26,7 +26,7 @@ def negative_log_likelihood(logits: Floats, labels: Labels) -> float:
     return float(-log_softmax(logits.astype(np.float64))[np.arange(len(labels)), labels].mean())
 
 
-def likelihood_loss(probabilities: Floats, labels: Labels) -> float:
+def nll_of_probabilities(probabilities: Floats, labels: Labels) -> float:
     """Return the mean of -log p(label), in nats, for probabilities ``[N, K]``; 0 counts as 1e-30."""
     of_truth = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(-np.log(np.maximum(of_truth, 1e-30)).mean())
@@ -63,7 +63,7 @@ def confidence_bins(probabilities: Floats, labels: Labels) -> tuple[npt.NDArray[
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
-    which = np.clip((np.nan_to_num(confidence) * BINS).astype(int), 0, BINS - 1)  # a broken file's may be anything
+    which = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
     counts = np.bincount(which, minlength=BINS)
     some = np.maximum(counts, 1)
     return counts, np.bincount(which, confidence, BINS) / some, np.bincount(which, right, BINS) / some

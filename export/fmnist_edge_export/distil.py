@@ -1,6 +1,6 @@
 """Learning from larger networks: their answers for the very pictures that the small one sees."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,12 +9,10 @@ from torch.nn import functional
 
 from fmnist_edge_export.recipes import Recipe
 from fmnist_edge_runtime.selftest import softmax
-from fmnist_edge_runtime.session import Floats, Images
-
-Teacher = Callable[[Images], tuple[Floats, Floats]]
+from fmnist_edge_runtime.session import Scorer
 
 
-def soft_labels(teachers: Sequence[Teacher], images: Tensor, temperature: float) -> Tensor:
+def soft_labels(teachers: Sequence[Scorer], images: Tensor, temperature: float) -> Tensor:
     """Return the teachers' mean probabilities, float16 ``[N, K]``, at a temperature, for uint8 ``[N, 1, H, W]``.
 
     A teacher maps uint8 ``[N, H, W]`` to logits and probabilities ``[N, K]``, as ``Classifier.scores`` does: an

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fmnist_edge_export.calibration import calibration_error, likelihood_loss
+from fmnist_edge_export.calibration import calibration_error, nll_of_probabilities
 from fmnist_edge_export.data import Dataset
 from fmnist_edge_runtime.classifier import Classifier
+from fmnist_edge_runtime.errors import ModelError
 
 _CHUNK = 500
 
@@ -32,12 +33,18 @@ class Evaluation:
 def evaluate(
     classifier: Classifier, data: Dataset, on_images: Callable[[int], None] = lambda count: None
 ) -> Evaluation:
-    """Run a classifier over a labelled data set; ``on_images`` hears how many were done since the last call."""
+    """Run a classifier over a labelled data set; ``on_images`` hears how many were done since the last call.
+
+    Raises:
+        ModelError: onnxruntime fails, or what it answers are no probabilities.
+    """
     parts = []
     for start in range(0, len(data), _CHUNK):
         parts.append(classifier.probabilities(data.images[start : start + _CHUNK]))
         on_images(len(parts[-1]))
     probabilities = np.concatenate(parts)
+    if not np.isfinite(probabilities).all():
+        raise ModelError(f"{classifier.contract.name}: answers with what are no probabilities; export it again")
     given = probabilities.argmax(axis=1)
     size = len(classifier.labels)
     confusion = np.zeros((size, size), int)
@@ -46,8 +53,8 @@ def evaluate(
         images=len(data),
         labels=classifier.labels,
         accuracy=float((given == data.labels).mean()),
-        nll=likelihood_loss(probabilities, data.labels),
+        nll=nll_of_probabilities(probabilities, data.labels),
         ece=calibration_error(probabilities, data.labels),
         known=float(np.mean([classifier.contract.is_known(float(best)) for best in probabilities.max(axis=1)])),
-        confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+        confusion=tuple(map(tuple, confusion.tolist())),
     )

@@ -9,10 +9,8 @@ from pathlib import Path
 def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` beside ``path``, flush it to disk, then rename it into place."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    binary = getattr(os, "O_BINARY", 0)  # Windows alone tells text from bytes
-    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | binary, 0o666)  # less what the umask takes
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with temporary.open("xb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())

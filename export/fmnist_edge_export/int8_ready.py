@@ -7,7 +7,7 @@ from torch.nn import functional
 from fmnist_edge_export.formats.exact_products import LARGEST, largest_together, neighbours
 from fmnist_edge_export.models.residual import ConvNorm, ResidualNet
 
-_BATCH = 128  # images measured at once
+_BATCH = 128  # images of which moments are taken at once
 _DAMPING = 0.01  # of the mean of the moments' diagonal, as in the paper
 _DEAD = 1e-5  # a channel whose factor and offset are below it says nothing
 

@@ -6,18 +6,18 @@ from pathlib import Path
 from torch import Tensor
 
 from fmnist_edge_export.data import LABELS
-from fmnist_edge_export.distil import Teacher
 from fmnist_edge_export.recipes import Recipe
 from fmnist_edge_export.record import load_model
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import ModelError
+from fmnist_edge_runtime.session import Scorer
 
 
 @dataclass(frozen=True)
 class Origins:
     """``beginning`` are weights by name, None for random ones; ``digests`` the sha256 of each model's weights."""
 
-    teachers: list[Teacher]
+    teachers: list[Scorer]
     beginning: dict[str, Tensor] | None
     digests: dict[str, str]
 
@@ -39,7 +39,7 @@ def find_origins(model: str, recipe: Recipe, folder: Path) -> Origins:
         contract = classifier.contract
         if (contract.labels, contract.height, contract.width) != (LABELS, 28, 28):
             raise ModelError(f"{files[name]}: its labels or picture size are not Fashion-MNIST's; it cannot teach them")
-    teachers: list[Teacher] = [classifier.scores for classifier in classifiers.values()]
+    teachers: list[Scorer] = [classifier.scores for classifier in classifiers.values()]
     digests = {name: classifier.contract.weights_sha256 for name, classifier in classifiers.items()}
     if not recipe.begins_as:
         return Origins(teachers, None, digests)

@@ -144,9 +144,8 @@ def _answers_for_card(
     """Ask the smallest proven file about the labelled images; None without labels."""
     if probes.labels is None:
         return None
-    files = [new / form.file_name(source.record.name) for form in FORMATS.values() if form.name in entries]
-    smallest = min(files, key=lambda file: file.stat().st_size)
-    form = next(form for form in FORMATS.values() if smallest.name == form.file_name(source.record.name))
+    files = {form: new / form.file_name(source.record.name) for form in FORMATS.values() if form.name in entries}
+    form, smallest = min(files.items(), key=lambda item: item[1].stat().st_size)
     _, run = form.open(smallest.read_bytes())
     parts = [run(batch)[1] for batch in in_batches(probes.decisions, CHUNK)]
     return Answers(smallest.name, probes.decided_on, probes.decisions, probes.labels, np.concatenate(parts))
@@ -194,16 +193,14 @@ def _carry_over(
     return carried
 
 
+def _model_files(name: str) -> set[str]:
+    """Return the names of weights, record and forms of a model called ``name``."""
+    return {f"{name}.safetensors", f"{name}.json", *(form.file_name(name) for form in FORMATS.values())}
+
+
 def _our_files(name: str) -> set[str]:
     """Return the names of all files that an export of a model called ``name`` writes."""
-    return {
-        manifest.NAME,
-        "README.md",
-        *PICTURES,
-        f"{name}.safetensors",
-        f"{name}.json",
-        *(form.file_name(name) for form in FORMATS.values()),
-    }
+    return {manifest.NAME, "README.md", *PICTURES, *_model_files(name)}
 
 
 def _refuse_strangers(name: str, target: Path) -> None:
@@ -227,7 +224,7 @@ def _was_rejected(folder: Path, name: str) -> bool:
     """Tell whether an export has left a folder as rejected: weights, record and forms are there, and nothing else."""
     if folder.is_symlink() or not _is_record(folder / f"{name}.json"):  # a link would stay, and be in the way
         return False
-    rejected = {f"{name}.safetensors", f"{name}.json", *(form.file_name(name) for form in FORMATS.values())}
+    rejected = _model_files(name)
     found = {path.name for path in folder.iterdir()}
     return found <= rejected and len(found) > len(rejected) - len(FORMATS)
 

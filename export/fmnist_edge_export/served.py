@@ -1,16 +1,14 @@
 """Opening any file of a model's folder as something that answers: what the benchmark runs."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmnist_edge_export.data import load_sample
 from fmnist_edge_export.extras import needs_export_extra
 from fmnist_edge_export.formats import torchscript_file
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import ModelError
 from fmnist_edge_runtime.modelfile import bounded_bytes
-from fmnist_edge_runtime.session import Floats, Images
+from fmnist_edge_runtime.session import Scorer
 
 PYTORCH = "pytorch"  # the module itself, run eagerly: no exported form
 SUFFIXES = (".onnx", ".pt", ".safetensors")
@@ -26,7 +24,7 @@ class Served:
 
     model: str
     form: str
-    scores: Callable[[Images], tuple[Floats, Floats]]
+    scores: Scorer
     exact: bool | None
 
 
@@ -58,9 +56,8 @@ def open_served(path: Path, threads: int) -> Served:
 
 
 def _check_size(path: Path, height: int, width: int) -> None:
-    sample = load_sample().images.shape[1:]
-    if (height, width) != sample:
-        raise NotServedError(f"{path}: takes pictures of {height} x {width}, not of {sample[0]} x {sample[1]}")
+    if (height, width) != (28, 28):
+        raise NotServedError(f"{path}: takes pictures of {height} x {width}, not of 28 x 28")
 
 
 def _eager(path: Path) -> Served:

@@ -1,6 +1,5 @@
 """A float model on its way to its exported forms: the module, and everything the files will say of it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,8 +14,6 @@ from fmnist_edge_export.formats.onnx_core import export_core
 from fmnist_edge_export.formats.scores import Scores
 from fmnist_edge_export.record import Record, tool_versions
 from fmnist_edge_runtime.contract import PICTURE_READER_VERSION, SCHEMA_VERSION, self_test_json
-
-Run = Callable[[Images], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from fmnist_edge_export.augment import augment
 from fmnist_edge_export.data import Dataset
-from fmnist_edge_export.distil import Teacher, distillation_loss, soft_labels
+from fmnist_edge_export.distil import distillation_loss, soft_labels
 from fmnist_edge_export.models import build
 from fmnist_edge_export.models.residual import Residual
 from fmnist_edge_export.photo_like import photo_like
@@ -23,6 +23,7 @@ from fmnist_edge_export.recipes import Recipe
 from fmnist_edge_export.strangers import doubt_loss, strangers, turned
 from fmnist_edge_export.training_state import TrainingState, new_state
 from fmnist_edge_runtime.errors import ModelError, first_line
+from fmnist_edge_runtime.session import Scorer
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def train(
     data: Split,
     checkpoint: Path,
     *,
-    teachers: Sequence[Teacher] = (),
+    teachers: Sequence[Scorer] = (),
     beginning: Mapping[str, Tensor] | None = None,
     resume: bool = False,
     on_batch: Callable[[int, int, int], None] = lambda epoch, batch, batches: None,
@@ -137,7 +138,7 @@ class Lesson:
 
 
 def prepare(
-    epoch: int, images: Tensor, labels: Tensor, recipe: Recipe, state: TrainingState, teachers: Sequence[Teacher]
+    epoch: int, images: Tensor, labels: Tensor, recipe: Recipe, state: TrainingState, teachers: Sequence[Scorer]
 ) -> Lesson:
     """Augment the images, ask the teachers where they were not asked before, choose what to skip."""
     view = (epoch - 1) % recipe.views if recipe.views else epoch - 1

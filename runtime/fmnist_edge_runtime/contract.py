@@ -4,7 +4,6 @@ Fields, all required unless marked: docs/contract.md.
 """
 
 import base64
-import binascii
 import json
 import math
 from dataclasses import dataclass
@@ -100,7 +99,7 @@ def decode(entry: bytes, graph_sha256: str) -> Contract:
         raise ContractError("its graph is damaged, or another model's: the digest differs")
     try:
         return _parse(raw)
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, binascii.Error) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ContractError(f"its metadata is incomplete: {error}") from error
 
 

@@ -113,5 +113,5 @@ def weighed(probabilities: list[float], labels: tuple[str, ...]) -> list[float]:
     if set(labels) != WEIGHTS.keys():
         return probabilities
     products = [WEIGHTS[label] * probability for label, probability in zip(labels, probabilities, strict=True)]
-    total = sum(products) or 1.0  # a damaged network may answer nothing but 0
+    total = sum(products)
     return [product / total for product in products]

@@ -64,17 +64,18 @@ def open_picture(source: PictureSource) -> Image.Image:
     if isinstance(source, Image.Image):
         return _from_image(source)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _decode(io.BytesIO(_as_bytes(source)), "the picture given as bytes")
+        return _decode(_as_bytes(source), "the picture given as bytes")
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         try:
             with open(name, "rb", buffering=0) as file:  # noqa: PTH123  # a Path or a buffer costs time
-                return _decode(file, name)
+                return _decode(_content(file, name), name)
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
             words = getattr(error, "strerror", None) or error
             raise ImageError(f"{name or 'an empty path'}: cannot be read ({words})") from error
     if hasattr(source, "read"):
-        return _decode(source, "the picture given as a file")
+        name = "the picture given as a file"
+        return _decode(_content(source, name), name)
     raise ImageError(
         f"a {type(source).__name__} is no picture; give a path, bytes, a binary file, a PIL image or an array"
     )
@@ -107,8 +108,7 @@ def _as_bytes(source: bytes | bytearray | memoryview) -> bytes:
         raise ImageError(f"the picture given as bytes: cannot be read ({error})") from error
 
 
-def _decode(file: BinaryIO, name: str) -> Image.Image:
-    content = _content(file, name)
+def _decode(content: bytes, name: str) -> Image.Image:
     if not content:
         raise ImageError(f"{name}: not an image, the file is empty")
     if len(content) > MOST_FILE_BYTES:

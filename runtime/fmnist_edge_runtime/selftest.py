@@ -1,13 +1,12 @@
 """Replaying the self-test that a model file carries, on this machine."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from fmnist_edge_runtime.contract import Contract
-from fmnist_edge_runtime.session import Floats, Images
+from fmnist_edge_runtime.session import Scorer
 
 PROBABILITY_TOLERANCE = 1e-5
 
@@ -37,7 +36,7 @@ class Replay:
         )
 
 
-def replay(contract: Contract, run: Callable[[Images], tuple[Floats, Floats]]) -> Replay:
+def replay(contract: Contract, run: Scorer) -> Replay:
     """Run a model's self-test images; compare the logits with both recorded sets and the probabilities with those."""
     test = contract.self_test
     logits, probabilities = run(np.frombuffer(test.images, np.uint8).reshape(-1, contract.height, contract.width))

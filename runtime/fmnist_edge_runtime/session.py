@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 Images = npt.NDArray[np.uint8]
+Scorer = Callable[[Images], tuple[Floats, Floats]]  # uint8 [N, H, W] to logits and probabilities [N, K]
 Answer = TypeVar("Answer")
 
 INPUT, LOGITS, PROBABILITIES = "images", "logits", "probabilities"

@@ -22,16 +22,17 @@ def draw_sight(image: Image.Image, reading: Reading, answer: Prediction) -> Imag
     """
     sheet = Image.new("RGB", (3 * _PANEL + 4 * _MARGIN, _PANEL + 2 * _MARGIN + 24), _PAPER)
     draw = ImageDraw.Draw(sheet)
+    small, large = (ImageFont.load_default(size=size) for size in (14, 20))
     panels = [_outlined(image, reading.mask), _enlarged(reading.pixels)]
     for number, (title, panel) in enumerate(zip((f"read as {reading.read_as}", "seen"), panels, strict=True)):
         left = _MARGIN + number * (_PANEL + _MARGIN)
-        draw.text((left, 8), title, fill=_INK, font=_font(14))
+        draw.text((left, 8), title, fill=_INK, font=small)
         sheet.paste(panel, (left + (_PANEL - panel.width) // 2, 24 + _MARGIN + (_PANEL - panel.height) // 2))
     left = _MARGIN + 2 * (_PANEL + _MARGIN)
-    draw.text((left, 8), "answer" if answer.known else "unknown, perhaps", fill=_INK, font=_font(14))
+    draw.text((left, 8), "answer" if answer.known else "unknown, perhaps", fill=_INK, font=small)
     for number, candidate in enumerate(answer.top(3)):
         top = 24 + _MARGIN + 80 * number
-        draw.text((left, top), f"{candidate.probability:.1%}  {_shortened(candidate.label)}", fill=_INK, font=_font(20))
+        draw.text((left, top), f"{candidate.probability:.1%}  {_shortened(candidate.label)}", fill=_INK, font=large)
         draw.rectangle((left, top + 32, left + _PANEL - 1, top + 52), fill=_FAINT)
         if candidate.probability >= 0.5 / _PANEL:
             draw.rectangle((left, top + 32, left + round(candidate.probability * _PANEL) - 1, top + 52), fill=_BAR)
@@ -71,7 +72,3 @@ def _enlarged(pixels: npt.NDArray[np.uint8]) -> Image.Image:
         return _scaled(image)
     times = _PANEL // max(image.size)
     return image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=size)

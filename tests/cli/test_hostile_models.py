@@ -13,27 +13,6 @@ from PIL import Image
 from fmnist_edge_runtime import modelfile
 
 
-@pytest.fixture(scope="module")
-def bundled(root):
-    return (root / "artifacts/edge/edge.int8.onnx").read_bytes()
-
-
-def without_contract(content):
-    model = onnx.load_model_from_string(content)
-    del model.metadata_props[:]
-    return model.SerializeToString(deterministic=True)
-
-
-@pytest.fixture(scope="module")
-def graph(bundled):
-    return without_contract(bundled)
-
-
-@pytest.fixture
-def metadata(bundled):
-    return modelfile.read(bundled).contract.raw
-
-
 def damaged(content, position):
     changed = bytearray(content)
     changed[position] ^= 1
@@ -49,17 +28,19 @@ def with_external_data():
 
 
 @pytest.fixture
-def hostile(bundled, graph, metadata, root, tmp_path):
+def hostile(bundled, graph, graph_of, metadata, root, tmp_path):
     """Model files by what is wrong with them, and the words that say so."""
     entry = bundled[len(graph) :]
     other = (root / "artifacts/edge_large/edge_large.int8.onnx").read_bytes()
     contents = {
         "empty": (b"", "is empty"),
+        "words": (b"just words", "not an ONNX model"),
+        "of somebody else": (graph, "no fmnist_edge metadata, so it is not a model of this kit"),
         "flipped in the graph": (damaged(bundled, 5_000), "its graph is damaged"),
         "flipped in the metadata": (damaged(bundled, len(bundled) - 100), "its metadata is damaged"),
         "of tomorrow": (modelfile.seal(graph, metadata | {"schema_version": 2}), "schema_version is 2"),
         "with external data": (modelfile.seal(with_external_data(), metadata), "keeps weights in another file"),
-        "with another's metadata": (without_contract(other) + entry, "its graph is damaged, or another model's"),
+        "with another's metadata": (graph_of(other) + entry, "its graph is damaged, or another model's"),
         "truncated": (bundled[:-1], "not an ONNX model"),
     }
     for number, (content, _) in enumerate(contents.values()):

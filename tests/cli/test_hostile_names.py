@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from fmnist_edge_runtime import contract, modelfile
+from fmnist_edge_runtime import modelfile
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes, and terminals can be had, there")
 
@@ -168,11 +168,9 @@ def test_views_that_cannot_be_saved_are_named_as_text(terminal, pictures):
 
 
 @pytest.fixture
-def evil_model(root, tmp_path):
+def evil_model(bundled, graph, tmp_path):
     """A sealed model whose every text is hostile, made for another version of the picture reader."""
-    content = (root / "artifacts/edge/edge.int8.onnx").read_bytes()
-    opened = modelfile.read(content)
-    graph = content[: content.index(b"\x72", content.rindex(contract.KEY.encode()) - 10)]
+    opened = modelfile.read(bundled)
     evil = "\x1b[31m\nline\x07"
     metadata = opened.contract.raw | {
         **dict.fromkeys(("name", "architecture", "format", "weights_sha256"), evil),

@@ -97,33 +97,6 @@ def test_bad_inputs_are_records_too(run, root, bad_inputs):
     assert all(record["error"] and record["path"] not in record["error"] for record in given[:6])
 
 
-def test_models_that_cannot_be_used_end_the_call_with_one_line(run, root, tmp_path):
-    content = bytearray((root / "artifacts/edge/edge.int8.onnx").read_bytes())
-    content[len(content) // 2] ^= 1
-    (tmp_path / "flipped.onnx").write_bytes(content)
-    (tmp_path / "other.onnx").write_bytes(bytes(content[:50_000]))
-    (tmp_path / "text.onnx").write_text("just words")
-    (tmp_path / "empty.onnx").write_bytes(b"")
-    for name in ("flipped.onnx", "other.onnx", "text.onnx", "empty.onnx", "missing.onnx"):
-        done = run("predict", "--model", tmp_path / name, root / PICTURES / "bag.png")
-        assert (done.returncode, done.stdout) == (2, b""), name
-        (line,) = done.stderr.decode().splitlines()
-        assert line.startswith(f"fmnist-edge: {tmp_path / name}: ")
-
-
-def test_a_foreign_onnx_model_is_not_one_of_ours(run, root, tmp_path):
-    import onnx
-
-    node = onnx.helper.make_node("Identity", ["images"], ["logits"])
-    value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in ("images", "logits")]
-    onnx.save(
-        onnx.helper.make_model(onnx.helper.make_graph([node], "g", value[:1], value[1:])), tmp_path / "foreign.onnx"
-    )
-    done = run("predict", "--model", tmp_path / "foreign.onnx", root / PICTURES / "bag.png")
-    assert done.returncode == 2
-    assert "no fmnist_edge metadata, so it is not a model of this kit" in done.stderr.decode()
-
-
 @pytest.mark.parametrize(
     "arguments",
     [(), ("--top", "3"), ("-k", "0", "x.png"), ("--threads", "0", "x.png"), ("--threads", "1025", "x.png"), ("",)],

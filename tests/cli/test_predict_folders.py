@@ -126,7 +126,7 @@ def test_many_pictures_keep_their_order_and_the_bad_ones_their_place(run, sample
     assert [index for index, record in enumerate(given) if record["status"] == "error"] == [300]
     del given[300]
     with Classifier() as classifier:
-        wanted = [answer.index for index, answer in enumerate(classifier.predict_many(sample.images[:600]))]
+        wanted = [answer.index for answer in classifier.predict_many(sample.images[:600])]
     assert [record["index"] for record in given] == wanted[:300] + wanted[301:]
 
 

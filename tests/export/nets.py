@@ -1,7 +1,13 @@
-"""A net to export."""
+"""A net to export, and a recipe to train by."""
+
+from dataclasses import replace
 
 import torch
 from torch import nn
+
+from fmnist_edge_export.recipes import RECIPES
+
+TINY = replace(RECIPES["teacher_9"], epochs=3, batch_size=50, validation=20)
 
 
 class Small(nn.Module):

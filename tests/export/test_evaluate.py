@@ -6,13 +6,7 @@ from PIL import Image
 
 from fmnist_edge_export.data import Dataset
 from fmnist_edge_export.evaluate import evaluate
-from fmnist_edge_runtime.classifier import Classifier
-
-
-@pytest.fixture(scope="module")
-def classifier():
-    with Classifier() as classifier:
-        yield classifier
+from fmnist_edge_runtime.errors import ModelError
 
 
 def test_a_measurement_agrees_with_itself(classifier, sample):
@@ -38,6 +32,14 @@ def test_known_is_the_share_above_the_files_threshold(classifier, sample):
     best = classifier.probabilities(sample.images).max(axis=1)
     share = (best >= classifier.contract.unknown_threshold).mean()
     assert evaluate(classifier, sample).known == pytest.approx(share)
+
+
+def test_what_is_no_probability_is_not_measured(classifier, sample, monkeypatch):
+    rows = classifier.probabilities(sample.images)
+    rows[999, 3] = np.nan
+    monkeypatch.setattr(classifier, "probabilities", lambda images: rows)
+    with pytest.raises(ModelError, match="edge: answers with what are no probabilities; export it again"):
+        evaluate(classifier, sample)
 
 
 def as_png(image):

@@ -6,7 +6,6 @@ import pytest
 from fmnist_edge_export.formats.registry import FORMATS
 from fmnist_edge_export.pipeline import sealed
 from fmnist_edge_export.proof.gate import ask_reference, prove
-from fmnist_edge_export.proof.measure import BATCHES
 from fmnist_edge_export.proof.probes import make_probes
 
 MODELS = ("cnn", "cnn_bn", "edge", "edge_large")
@@ -20,7 +19,7 @@ def test_a_form_answers_as_the_bare_module(sources, probes, truths, model, form)
     proof = prove(FORMATS[form], content, sources[model], probes, truths[model])
     assert {check.name for check in proof.checks} >= set(ROWS)
     assert [check for check in proof.checks if not check.ok] == []
-    assert BATCHES == (1, 2, 7, 256)
+    assert proof.measured.batches == (1, 2, 7, 256)
     if form != "onnx-int8":
         assert proof.measured.dlogit_max <= 1e-4
         assert proof.measured.flips == ()

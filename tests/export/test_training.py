@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from nets import TINY
 from torch import nn
 
 from fmnist_edge_export.augment import augment
@@ -20,8 +21,6 @@ from fmnist_edge_export.train import Split, accuracy, augmented_view, prepare, r
 from fmnist_edge_export.training_state import new_state
 from fmnist_edge_runtime.errors import ModelError
 from fmnist_edge_runtime.selftest import softmax
-
-TINY = replace(RECIPES["teacher_9"], epochs=3, batch_size=50, validation=20)
 
 
 def test_the_same_seed_gives_the_same_weights(parts, tmp_path):

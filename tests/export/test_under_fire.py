@@ -1,7 +1,6 @@
 """Whatever happens while a folder is replaced, it is the old set or the new one, whole."""
 
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -15,11 +14,11 @@ if sys.platform == "win32":
 
 import resource
 
+from under_fire import NOBODY, make, name_of
+
 from fmnist_edge_export import folder
 
 SCRIPT = Path(__file__).with_name("under_fire.py")
-FIRE = runpy.run_path(str(SCRIPT), run_name="under_fire")
-make, name_of = FIRE["make"], FIRE["name_of"]
 
 
 def start(target, *arguments):
@@ -112,7 +111,7 @@ def of_nobody():
         for path in (Path(place), target.parent, target, *target.iterdir()):
             path.chmod(0o755)
             if os.getuid() == 0:
-                os.chown(path, FIRE["NOBODY"], FIRE["NOBODY"])
+                os.chown(path, NOBODY, NOBODY)
         yield target
 
 

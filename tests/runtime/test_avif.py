@@ -4,12 +4,11 @@ import base64
 import contextlib
 import io
 import itertools
-import runpy
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
+from bombs import HAS_AVIF, box, boxes, lying_avif
 from PIL import Image
 
 from fmnist_edge_runtime.av1 import Frame, frames
@@ -17,9 +16,7 @@ from fmnist_edge_runtime.avif import _picture_cost, decoding_bytes
 from fmnist_edge_runtime.errors import ImageError
 from fmnist_edge_runtime.reader import read_picture
 
-BOMBS = runpy.run_path(str(Path(__file__).with_name("bombs.py")), run_name="bombs")
-box, boxes, lying_avif = BOMBS["box"], BOMBS["boxes"], BOMBS["lying_avif"]
-needs_avif = pytest.mark.skipif(not BOMBS["HAS_AVIF"], reason="this Pillow has no AVIF")
+needs_avif = pytest.mark.skipif(not HAS_AVIF, reason="this Pillow has no AVIF")
 SIDE = 256  # whole superblocks, so that the bytes of a frame are those of its pixels
 
 # Made by libavif's avifenc, for Pillow writes 8 bits alone: flat pictures, 256 x 192, and a grid of four tiles.

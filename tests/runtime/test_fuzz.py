@@ -1,17 +1,13 @@
 """A smaller count of what ``tests/runtime/fuzz_pictures.py 20000`` does, and proof that it sees what goes wrong."""
 
-import runpy
-from pathlib import Path
-
+import fuzz_pictures
 import pytest
 
-SCRIPT = str(Path(__file__).with_name("fuzz_pictures.py"))
-FUZZ = runpy.run_path(SCRIPT, run_name="fuzz")
 CASES = 2_000
 
 
 def test_damaged_pictures_give_an_answer_or_an_image_error_and_nothing_else():
-    code, last, complaint = FUZZ["fuzz"](CASES)
+    code, last, complaint = fuzz_pictures.fuzz(CASES)
     assert code == 0, f"{complaint}{last}"
     answered, refused = (int(part.split()[0].replace(",", "")) for part in last.split(": ")[1].split(", "))
     assert answered + refused == CASES
@@ -19,21 +15,21 @@ def test_damaged_pictures_give_an_answer_or_an_image_error_and_nothing_else():
 
 
 def test_a_whole_picture_of_each_kind_is_read_in_every_way():
-    pictures = FUZZ["whole_pictures"]()
+    pictures = fuzz_pictures.whole_pictures()
     for name, content in pictures.items():
-        for way in FUZZ["WAYS"]:
-            assert FUZZ["outcome"](content, way) == "answered", name
+        for way in fuzz_pictures.WAYS:
+            assert fuzz_pictures.outcome(content, way) == "answered", name
 
 
 def test_a_case_follows_from_its_number():
-    pictures = FUZZ["whole_pictures"]()
+    pictures = fuzz_pictures.whole_pictures()
     for number in (0, 77, 19_999):
-        assert FUZZ["damaged"](pictures, number) == FUZZ["damaged"](FUZZ["whole_pictures"](), number)
+        assert fuzz_pictures.damaged(pictures, number) == fuzz_pictures.damaged(fuzz_pictures.whole_pictures(), number)
 
 
 FAULTY = f"""
 import os, runpy, signal, sys, time
-fuzz = runpy.run_path({SCRIPT!r}, run_name="fuzz")["main"].__globals__
+fuzz = runpy.run_path({fuzz_pictures.__file__!r}, run_name="fuzz")["main"].__globals__
 real, seen = fuzz["read_picture"], []
 def faulty(*given):
     seen.append(given)
@@ -56,7 +52,7 @@ fuzz["main"](sys.argv[1:])
     ],
 )
 def test_a_crash_a_hang_and_any_other_exception_are_seen_and_named(fault, words):
-    code, last, complaint = FUZZ["fuzz"](20, "-c", FAULTY % fault)
+    code, last, complaint = fuzz_pictures.fuzz(20, "-c", FAULTY % fault)
     assert code != 0
     assert last.startswith("case 7: ")
     assert words in complaint

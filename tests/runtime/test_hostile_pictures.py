@@ -2,13 +2,12 @@
 
 import contextlib
 import io
-import runpy
 import struct
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
+import bombs
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,8 +17,6 @@ from fmnist_edge_runtime.errors import ImageError
 from fmnist_edge_runtime.fmnist_form import to_grey
 from fmnist_edge_runtime.reader import read_picture
 
-BOMBS = runpy.run_path(str(Path(__file__).with_name("bombs.py")), run_name="bombs")
-LARGEST, REFUSED = BOMBS["LARGEST"], BOMBS["REFUSED"]
 LIMIT = 200_000_000
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak memory of a process alone")
 
@@ -30,26 +27,26 @@ def read(source):
 
 def cost_of(content, tmp_path):
     (tmp_path / "bomb").write_bytes(content)
-    return BOMBS["cost_in_a_process"](tmp_path / "bomb")
+    return bombs.cost_in_a_process(tmp_path / "bomb")
 
 
 @only_linux
-@pytest.mark.parametrize("name", LARGEST)
+@pytest.mark.parametrize("name", bombs.LARGEST)
 def test_the_largest_pictures_that_are_read_cost_less_than_200_mb(name, tmp_path):
-    seen = cost_of(LARGEST[name](), tmp_path)
+    seen = cost_of(bombs.LARGEST[name](), tmp_path)
     assert seen["answer"] == "read as photo"
     assert seen["memory"] < LIMIT
 
 
 @only_linux
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", bombs.REFUSED)
 def test_bombs_are_refused_and_cost_less_than_200_mb(name, tmp_path):
-    seen = cost_of(REFUSED[name](), tmp_path)
+    seen = cost_of(bombs.REFUSED[name](), tmp_path)
     assert not seen["answer"].startswith("read as")
     assert seen["memory"] < LIMIT
 
 
-AVIF_BOMBS = ("AVIF, 52 Mpx, 64 x 64 claimed", "AVIF, 20 million parts") if BOMBS["HAS_AVIF"] else ()
+AVIF_BOMBS = ("AVIF, 52 Mpx, 64 x 64 claimed", "AVIF, 20 million parts") if bombs.HAS_AVIF else ()
 
 
 @only_linux
@@ -58,9 +55,9 @@ AVIF_BOMBS = ("AVIF, 52 Mpx, 64 x 64 claimed", "AVIF, 20 million parts") if BOMB
     [("TIFF, a tile of 20,000 x 20,000", "too_costly"), *((name, "too_costly_avif") for name in AVIF_BOMBS)],
 )
 def test_the_measurement_sees_what_a_bomb_would_cost(name, check, tmp_path):
-    (tmp_path / "bomb").write_bytes(REFUSED[name]())
+    (tmp_path / "bomb").write_bytes(bombs.REFUSED[name]())
     unbounded = f"from fmnist_edge_runtime import picture; picture.{check} = lambda *_: None; "
-    code = f"{unbounded}import runpy; runpy.run_path({BOMBS['__file__']!r}, run_name='__main__')"
+    code = f"{unbounded}import runpy; runpy.run_path({bombs.__file__!r}, run_name='__main__')"
     command = [sys.executable, "-c", code, str(tmp_path / "bomb")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert int(done.stdout.split('"memory": ')[1].split(",")[0]) > LIMIT
@@ -161,7 +158,7 @@ def test_a_picture_that_is_shrunk_is_turned_all_the_same(kind, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_exif_data_of_more_than_a_megabyte_are_refused_in_words(kind):
-    content = saved(Image.new("RGB", (60, 60)), kind, exif=b"Exif\0\0" + BOMBS["exif"](600_000))
+    content = saved(Image.new("RGB", (60, 60)), kind, exif=b"Exif\0\0" + bombs.exif(600_000))
     with pytest.raises(ImageError, match="more than 1 MiB of Exif data"):
         read(content)
 
@@ -173,7 +170,7 @@ def test_exif_data_that_were_cut_short_hide_no_picture():
 
 
 def test_a_tiff_whose_tags_hold_more_than_the_file_is_refused():
-    content = BOMBS["tiff"](1, 1, turn=1, content=b"\0")
+    content = bombs.tiff(1, 1, turn=1, content=b"\0")
     lie = content.replace(struct.pack("<HHII", 274, 4, 1, 1), struct.pack("<HHII", 274, 7, 10**9, 8))
     with pytest.raises(ImageError, match="its tags hold more than they can"):
         read(lie)
@@ -192,7 +189,7 @@ def test_a_large_header_does_not_hide_that_there_are_too_many_pixels():
 @pytest.mark.parametrize("kind", ["PGM", "TIFF"])
 def test_what_is_large_and_ordinary_is_read(kind):
     """A screen of 10 bits; three curves of 16 bits, the largest tag that TIFF knows of."""
-    tiff = BOMBS["tiff"](60, 60, rows=60, turn=1, content=bytes(3600))
+    tiff = bombs.tiff(60, 60, rows=60, turn=1, content=bytes(3600))
     curves = tiff.replace(struct.pack("<HHII", 274, 4, 1, 1), struct.pack("<HHII", 301, 3, 3 * 65_536, len(tiff)))
     content = {"PGM": b"P5 1920 1080 1023\n" + bytes(2 * 1920 * 1080), "TIFF": curves + bytes(6 * 65_536)}
     assert read(content[kind]).read_as == "photo"
@@ -233,7 +230,7 @@ except ImageError as error:
 
 @pytest.mark.parametrize(("choice", "told"), [([], False), (["default"], True)])
 def test_pillows_warnings_stay_off_the_terminal_unless_the_application_wants_them(choice, told, tmp_path):
-    (tmp_path / "large.png").write_bytes(REFUSED["PNG, 12,000 x 12,000 claimed"]())
+    (tmp_path / "large.png").write_bytes(bombs.REFUSED["PNG, 12,000 x 12,000 claimed"]())
     command = [sys.executable, "-c", CODE, str(tmp_path / "large.png"), *choice]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert "more than 50,000,000 pixels" in done.stdout
@@ -243,7 +240,7 @@ def test_pillows_warnings_stay_off_the_terminal_unless_the_application_wants_the
 
 def claimed_jpeg(side, start, **options):
     """A JPEG whose header claims to be larger than it is."""
-    content = BOMBS["saved"]("JPEG", "RGB", 60, **options)
+    content = bombs.saved("JPEG", "RGB", 60, **options)
     at = content.index(start) + 5
     return content[:at] + struct.pack(">HH", side, side) + content[at + 4 :]
 
@@ -256,12 +253,12 @@ def one_colour_first():
 
 def tiff_of_ycbcr():
     rgb, ycbcr = (struct.pack("<HHII", 262, 4, 1, kind) for kind in (2, 6))
-    whole = BOMBS["tiff"](4_000, 4_000, rows=4_000, bits=(8,) * 3, compression=7, content=b"\0")
+    whole = bombs.tiff(4_000, 4_000, rows=4_000, bits=(8,) * 3, compression=7, content=b"\0")
     return whole.replace(rgb, ycbcr)
 
 
 COSTLY = {
-    "TIFF, 19 Mpx to be turned": lambda: BOMBS["tiff"](
+    "TIFF, 19 Mpx to be turned": lambda: bombs.tiff(
         4_400, 4_400, rows=10, turn=6, bits=(8,) * 4, strips=440, compression=8, content=b"\0"
     ),
     "TIFF, 16 Mpx of YCbCr in one strip": tiff_of_ycbcr,
@@ -277,7 +274,7 @@ def test_what_decoding_takes_beside_the_picture_counts(name):
 
 
 def test_runs_of_nothing_count_by_their_bytes():
-    content = BOMBS["bmp_in_runs"](60)
+    content = bombs.bmp_in_runs(60)
     with pytest.raises(ImageError, match="60 x 60 in this format takes too long to decode"):
         read(content[:-2] + b"\0\2\0\0" * 3_000_000 + content[-2:])
 

@@ -1,6 +1,5 @@
 """A file is opened only if every byte is the one that was sealed; nothing is run before that is known."""
 
-import json
 import os
 import sys
 
@@ -16,24 +15,6 @@ from fmnist_edge_runtime.digest import sha256
 from fmnist_edge_runtime.errors import ModelError
 from fmnist_edge_runtime.modelfile import read, seal
 from fmnist_edge_runtime.wire import encode_bytes
-
-
-@pytest.fixture(scope="module")
-def bundled():
-    return bundled_model().read_bytes()
-
-
-@pytest.fixture(scope="module")
-def graph(bundled):
-    """The bundled file without its contract."""
-    model = onnx.load_model_from_string(bundled)
-    del model.metadata_props[:]
-    return model.SerializeToString(deterministic=True)
-
-
-@pytest.fixture
-def metadata(bundled):
-    return json.loads(onnx.load_model_from_string(bundled).metadata_props[0].value)
 
 
 @pytest.fixture(autouse=True)

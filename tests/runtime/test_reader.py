@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.colours import Mixture, Palette, to_lab
 from fmnist_edge_runtime.cutout import cut_out
 from fmnist_edge_runtime.fmnist_form import is_fmnist_form
@@ -77,12 +76,6 @@ def product_picture(image, size, ground, tint):
     frame[size // 6 : size // 6 + size, size // 8 : size // 8 + size] = shade[..., None] * ground
     frame[..., 1] *= np.where(frame[..., 1] < 0.97 * ground, tint, 1)
     return Image.fromarray(frame.round().astype(np.uint8))
-
-
-@pytest.fixture(scope="module")
-def classifier():
-    with Classifier() as made:
-        yield made
 
 
 @pytest.mark.parametrize(("size", "ground", "tint"), [(56, 255, 1.0), (200, 255, 0.6), (300, 200, 0.8)])
@@ -210,7 +203,6 @@ def test_the_answer_is_the_mean_over_the_views_in_which_bags_count_for_less(clas
         ([0.5, 0.0, 0.5], [0.625, 0.0, 0.375]),  # the others gain what is taken from Bag
         ([0.0, 0.0, 1.0], [0.0, 0.0, 1.0]),
         ([0.25, 0.75, 0.0], [0.25, 0.75, 0.0]),
-        ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0]),
     ],
 )
 def test_in_photographs_bags_count_for_less(classifier, row, expected):

@@ -1,6 +1,5 @@
 """Quiet, on as many threads as asked, and without telemetry."""
 
-import json
 import subprocess
 import sys
 
@@ -82,17 +81,8 @@ def test_threads_cost_nothing_between_predictions():
     assert float(done.stdout) < 0.05, "threads that spin take 0.1 s and more of these 0.4"
 
 
-@pytest.fixture
-def bundled():
-    """The bundled model and its metadata, apart."""
-    model = onnx.load_model_from_string(bundled_model().read_bytes())
-    metadata = json.loads(model.metadata_props[0].value)
-    del model.metadata_props[:]
-    return model, metadata
-
-
-def test_a_graph_that_cannot_be_run_is_one_line_and_nothing_is_printed(bundled, capfd):
-    model, metadata = bundled
+def test_a_graph_that_cannot_be_run_is_one_line_and_nothing_is_printed(graph, metadata, capfd):
+    model = onnx.load_model_from_string(graph)
     model.graph.node[-1].op_type = "NoSuchOperator"
     with pytest.raises(ModelError, match="cannot run it") as caught:
         Session(read(seal(model.SerializeToString(), metadata)), 1)
@@ -100,8 +90,8 @@ def test_a_graph_that_cannot_be_run_is_one_line_and_nothing_is_printed(bundled, 
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_onnxruntime_warns_of_stays_off_the_terminal(bundled, capfd):
-    model, metadata = bundled
+def test_what_onnxruntime_warns_of_stays_off_the_terminal(graph, metadata, capfd):
+    model = onnx.load_model_from_string(graph)
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(3, np.float32), "used by no node"))
     content = seal(model.SerializeToString(), metadata)
     images = np.zeros((1, 28, 28), np.uint8)

@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from fmnist_edge_export.formats.onnx_core import BATCH, IR_VERSION, LOGITS, OPSET, PIXELS
+from fmnist_edge_export.formats.onnx_core import BATCH, LOGITS, PIXELS, as_model
 from fmnist_edge_runtime.session import INPUT, PROBABILITIES
 
 Constants = dict[str, np.ndarray]
@@ -28,27 +28,6 @@ def onnx_contract(core: ModelProto, height: int, width: int, temperature: float)
             helper.make_node("Cast", ["contract_images"], ["contract_floats"], to=TensorProto.FLOAT),
             helper.make_node("Div", ["contract_floats", "contract_largest_pixel"], [PIXELS]),
         ]
-    return _assemble(head, core, constants, height, width, temperature)
-
-
-def _arrange(name: str, channels: int, height: int, width: int) -> tuple[list[NodeProto], Constants]:
-    """Return the nodes, and their constants, that make uint8 ``[N, C, H, W / C]`` of that name of the input."""
-    make = helper.make_node
-    if channels == 1:
-        return [make("Unsqueeze", [INPUT, "contract_axis"], [name])], {"contract_axis": np.array([1], np.int64)}
-    grouped = make("Reshape", [INPUT, "contract_shape"], ["contract_grouped"])
-    shape = np.array([0, height, width // channels, channels], np.int64)
-    return [grouped, make("Transpose", ["contract_grouped"], [name], perm=[0, 3, 1, 2])], {"contract_shape": shape}
-
-
-def _assemble(
-    head: list[NodeProto],
-    core: ModelProto,
-    constants: Constants,
-    height: int,
-    width: int,
-    temperature: float,
-) -> ModelProto:
     constants["contract_temperature"] = np.array(temperature, np.float32)
     tail = [
         helper.make_node("Div", [LOGITS, "contract_temperature"], ["contract_tempered"]),
@@ -62,10 +41,14 @@ def _assemble(
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, [BATCH, classes]) for name in (LOGITS, PROBABILITIES)],
         [*core.graph.initializer, *(numpy_helper.from_array(value, name) for name, value in constants.items())],
     )
-    return helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="fmnist-edge",
-        functions=core.functions,
-    )
+    return as_model(graph, core.functions)
+
+
+def _arrange(name: str, channels: int, height: int, width: int) -> tuple[list[NodeProto], Constants]:
+    """Return the nodes, and their constants, that make uint8 ``[N, C, H, W / C]`` of that name of the input."""
+    make = helper.make_node
+    if channels == 1:
+        return [make("Unsqueeze", [INPUT, "contract_axis"], [name])], {"contract_axis": np.array([1], np.int64)}
+    grouped = make("Reshape", [INPUT, "contract_shape"], ["contract_grouped"])
+    shape = np.array([0, height, width // channels, channels], np.int64)
+    return [grouped, make("Transpose", ["contract_grouped"], [name], perm=[0, 3, 1, 2])], {"contract_shape": shape}

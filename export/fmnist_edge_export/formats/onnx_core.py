@@ -3,15 +3,16 @@
 import contextlib
 import io
 import warnings
+from collections.abc import Iterable
 
 import onnx
 import torch
-from onnx import ModelProto
+from onnx import FunctionProto, GraphProto, ModelProto
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
 from fmnist_edge_export.extras import interrupt_behind
 from fmnist_edge_export.formats.scores import Scores
-from fmnist_edge_runtime.errors import ModelError
+from fmnist_edge_runtime.errors import ModelError, first_line
 
 OPSET = 20
 IR_VERSION = 10
@@ -58,7 +59,7 @@ def _reason(error: Exception) -> str:
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
-    return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+    return first_line(cause)
 
 
 def _with_plain_names(model: ModelProto) -> ModelProto:
@@ -82,10 +83,16 @@ def _with_plain_names(model: ModelProto) -> ModelProto:
         node.output[:] = [renamed[name] for name in node.output]
     for tensor in graph.initializer:
         tensor.name = renamed.get(tensor.name, tensor.name)
+    plain = onnx.helper.make_graph(graph.node, "fmnist_edge", graph.input, graph.output, graph.initializer)
+    return as_model(plain, model.functions)
+
+
+def as_model(graph: GraphProto, functions: Iterable[FunctionProto]) -> ModelProto:
+    """Return a graph as a model of the kit's opset and IR version."""
     return onnx.helper.make_model(
-        onnx.helper.make_graph(graph.node, "fmnist_edge", graph.input, graph.output, graph.initializer),
+        graph,
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="fmnist-edge",
-        functions=model.functions,
+        functions=functions,
     )

@@ -1,4 +1,4 @@
-"""The forms that a model can be exported to. A new one is a new entry here and its own module."""
+"""The forms that a model can be exported to."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from fmnist_edge_export.formats.onnx_contract import onnx_contract
 from fmnist_edge_export.formats.quantise import quantise
 from fmnist_edge_export.proof import structure
 from fmnist_edge_export.proof.bounds import FLOAT, INT8, Bounds
-from fmnist_edge_export.source import Run, Source
+from fmnist_edge_export.source import Source
 from fmnist_edge_runtime import modelfile
 from fmnist_edge_runtime.contract import Contract
 from fmnist_edge_runtime.errors import ModelError
-from fmnist_edge_runtime.session import Session
+from fmnist_edge_runtime.session import Scorer, Session
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Format:
     bounds: Bounds
     build: Callable[[Source], bytes]
     seal: Callable[[bytes, dict[str, Any]], bytes]
-    open: Callable[[bytes], tuple[Contract, Run]]
+    open: Callable[[bytes], tuple[Contract, Scorer]]
     problems: Callable[[bytes, Source], list[str]]
 
     def file_name(self, model: str) -> str:
@@ -64,7 +64,7 @@ def _build_torchscript(source: Source) -> bytes:
     return torchscript.trace(torchscript.Contracted(source.scores, record.temperature), record.height, record.width)
 
 
-def _open_onnx(content: bytes) -> tuple[Contract, Run]:
+def _open_onnx(content: bytes) -> tuple[Contract, Scorer]:
     file = modelfile.read(content)
     session = Session(file, threads=1)
 
@@ -75,7 +75,7 @@ def _open_onnx(content: bytes) -> tuple[Contract, Run]:
     return file.contract, run
 
 
-def _open_torchscript(content: bytes) -> tuple[Contract, Run]:
+def _open_torchscript(content: bytes) -> tuple[Contract, Scorer]:
     return torchscript_file.read_contract(content, "the TorchScript file"), torchscript.load(content)
 
 

@@ -6,7 +6,6 @@ torch's own archive holds the paths of the sources it was traced from, so it is 
 import io
 import warnings
 import zipfile
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from fmnist_edge_export.formats.torchscript_file import archive_of
 from fmnist_edge_runtime.contract import Contract
 from fmnist_edge_runtime.errors import ModelError, first_line
 from fmnist_edge_runtime.selftest import Replay, replay
-from fmnist_edge_runtime.session import Floats, Images
+from fmnist_edge_runtime.session import Floats, Images, Scorer
 
 # Source paths and lines, and an identifier that torch derives from them.
 _OF_THIS_MACHINE = (".debug_pkl", "/.data/serialization_id")
@@ -58,16 +57,14 @@ def trace(contracted: nn.Module, height: int, width: int) -> bytes:
     return archive_of(members)
 
 
-def load(content: bytes) -> Callable[[Images], tuple[Floats, Floats]]:
+def load(content: bytes) -> Scorer:
     """Return a function that runs a checked TorchScript file: uint8 ``[N, H, W]`` to logits and probabilities."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=Warning)
         return run_by(torch.jit.load(io.BytesIO(content), map_location="cpu"))
 
 
-def load_and_replay(
-    content: bytes, contract: Contract, source: str
-) -> tuple[Callable[[Images], tuple[Floats, Floats]], Replay]:
+def load_and_replay(content: bytes, contract: Contract, source: str) -> tuple[Scorer, Replay]:
     """Return what :func:`load` does, and what the file's self-test gives here.
 
     Raises:
@@ -80,7 +77,7 @@ def load_and_replay(
         raise ModelError(f"{source}: torch cannot run it ({first_line(error)}); export it again") from error
 
 
-def run_by(module: nn.Module) -> Callable[[Images], tuple[Floats, Floats]]:
+def run_by(module: nn.Module) -> Scorer:
     """Return a function that runs a module of the contract's signature on arrays."""
 
     def run(images: Images) -> tuple[Floats, Floats]:

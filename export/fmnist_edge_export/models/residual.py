@@ -48,10 +48,10 @@ class Residual(nn.Module):
 class ResidualNet(nn.Module):
     """Three stages, each a convolution that widens and then residual blocks, with pooling between them.
 
-    Takes float ``[N, 1, 28, 28]`` in 0 to 1, returns logits ``[N, classes]``.
+    Takes float ``[N, 1, 28, 28]`` in 0 to 1, returns logits ``[N, 10]``.
     """
 
-    def __init__(self, widths: tuple[int, int, int], blocks: tuple[int, int, int], classes: int = 10) -> None:
+    def __init__(self, widths: tuple[int, int, int], blocks: tuple[int, int, int]) -> None:
         """Build the net with PyTorch's default initialisation.
 
         ``widths`` are the channels, and ``blocks`` the residual blocks, at 28 x 28, 14 x 14 and 7 x 7.
@@ -65,10 +65,10 @@ class ResidualNet(nn.Module):
         self.widen2 = ConvNorm(half, quarter)
         self.blocks2 = nn.Sequential(*(Residual(quarter) for _ in range(blocks[2])))
         self.pool = nn.MaxPool2d(2)
-        self.head = nn.Linear(quarter, classes)
+        self.head = nn.Linear(quarter, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits ``[N, classes]``."""
+        """Return logits ``[N, 10]``."""
         x = self.blocks0(self.stem(x).relu())  # [N, full, 28, 28]
         x = self.blocks1(self.widen1(self.pool(x)).relu())  # [N, half, 14, 14]
         x = self.blocks2(self.widen2(self.pool(x)).relu())  # [N, quarter, 7, 7]

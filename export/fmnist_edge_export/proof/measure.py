@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_edge_export.calibration import calibration_error, likelihood_loss
+from fmnist_edge_export.calibration import calibration_error, nll_of_probabilities
 from fmnist_edge_export.data import Images, in_batches
 from fmnist_edge_export.proof.probes import Probes
-from fmnist_edge_export.source import Run
 from fmnist_edge_runtime.selftest import softmax
+from fmnist_edge_runtime.session import Scorer
 
 BATCHES = (1, 2, 7, 256)
 
@@ -39,10 +39,10 @@ class Accuracy:
 class Measurement:
     """Differences between a file and its reference.
 
-    ``dlogit_*`` are absolute differences of logits over every probe and batch size: the largest is the smallest
-    tolerance that would pass. ``batch_spread`` is the largest between answers to one image in batches of each of the
-    sizes ``batches``. ``probe_flips`` counts other labels among the probes, ``flips`` lists those among the ``images``
-    decided on.
+    ``dlogit_*`` are absolute differences of logits: the largest, over every probe and batch size and the ``images``
+    decided on, is the smallest tolerance that would pass; mean and p99 are over those images alone. ``batch_spread`` is
+    the largest between answers to one image in batches of each of the sizes ``batches``. ``probe_flips`` counts other
+    labels among the probes, ``flips`` lists those among the images decided on.
     ``probability_error`` and ``probability_sum_error`` are the worst of both: what a file's probabilities differ by
     from its own logits' softmax, and their sums from 1. ``probability_shift_p99`` is what those of 99 in 100 of the
     images decided on differ by, at most, from the reference's.
@@ -77,7 +77,7 @@ class Truth:
     self_test: np.ndarray
 
 
-def measure(run: Run, probes: Probes, truth: Truth, labels: tuple[str, ...], temperature: float) -> Measurement:
+def measure(run: Scorer, probes: Probes, truth: Truth, labels: tuple[str, ...], temperature: float) -> Measurement:
     """Compare what ``run`` answers with the reference's logits."""
     sizes = _batch_sizes(probes.numbers)
     answers = [
@@ -113,7 +113,7 @@ def _batch_sizes(images: Images) -> tuple[int, ...]:
     return *small, max(small[-1] + 1, min(large, large * 28 * 28 // images[0].size))
 
 
-def _answers(run: Run, batches: Iterable[Images]) -> tuple[np.ndarray, np.ndarray]:
+def _answers(run: Scorer, batches: Iterable[Images]) -> tuple[np.ndarray, np.ndarray]:
     parts = [run(batch) for batch in batches]
     return np.concatenate([logits for logits, _ in parts]), np.concatenate([chances for _, chances in parts])
 
@@ -141,6 +141,6 @@ def _accuracy(
     return Accuracy(
         reference=float((reference.argmax(axis=1) == labels).mean()),
         file=float((logits.argmax(axis=1) == labels).mean()),
-        nll=likelihood_loss(chances, labels),
+        nll=nll_of_probabilities(chances, labels),
         ece=calibration_error(chances, labels),
     )
