@@ -305,7 +305,7 @@ class Classifier:
 
     def _prediction(self, row: list[float], read_as: str, found: bool = True) -> Prediction:
         contract = self._file.contract
-        if not (min(row) >= 0 and abs(sum(row) - 1) < 1e-3):  # false for NaN too, wherever in the row
+        if not 0.999 < sum(row) < 1.001:  # a NaN, wherever it is, makes the sum NaN
             raise ModelError(f"{self._file.source}: answers with what are no probabilities; export it again")
         if read_as == "photo":
             from fmnist_edge_runtime.photo import weighed  # not for every start
