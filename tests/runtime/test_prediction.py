@@ -1,5 +1,5 @@
 import pickle
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, asdict
 
 import pytest
 
@@ -11,6 +11,15 @@ PREDICTION = Prediction("b", 1, 0.4, True, (0.2, 0.4, 0.2, 0.2), ("a", "b", "c",
 def test_a_prediction_is_a_value():
     same = Prediction("b", 1, 0.4, True, (0.2, 0.4, 0.2, 0.2), ("a", "b", "c", "d"), "photo")
     assert {PREDICTION, same} == {PREDICTION}
+    assert asdict(PREDICTION) == {
+        "label": "b",
+        "index": 1,
+        "confidence": 0.4,
+        "known": True,
+        "probabilities": (0.2, 0.4, 0.2, 0.2),
+        "labels": ("a", "b", "c", "d"),
+        "read_as": "photo",
+    }
     with pytest.raises(FrozenInstanceError):
         PREDICTION.label = "c"
 
