@@ -233,7 +233,7 @@ def _number(name: str, given: object) -> float:
 def _check_record(record: Record) -> None:
     labels = record.labels
     if not labels or len(set(labels)) != len(labels) or not all(isinstance(x, str) and x for x in labels):
-        raise ModelError(f"labels {list(labels)}: at least one is needed, all different, none empty")
+        raise ModelError(f"labels {list(labels)}: texts are needed, at least one, all different, none empty")
     check_name(record.name)
     if not all(1 <= side <= MOST_PIXELS_A_SIDE for side in (record.height, record.width)):
         raise ModelError(f"pictures of {record.height} x {record.width}: 1 to {MOST_PIXELS_A_SIDE:,} a side are needed")

@@ -43,7 +43,7 @@ def evaluate(
         parts.append(classifier.probabilities(data.images[start : start + _CHUNK]))
         on_images(len(parts[-1]))
     probabilities = np.concatenate(parts)
-    if not np.isfinite(probabilities).all():
+    if not ((probabilities >= 0).all() and np.abs(probabilities.sum(axis=1) - 1).max() < 1e-3):  # NaN is neither
         raise ModelError(f"{classifier.contract.name}: answers with what are no probabilities; export it again")
     given = probabilities.argmax(axis=1)
     size = len(classifier.labels)

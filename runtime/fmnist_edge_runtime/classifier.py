@@ -141,6 +141,7 @@ class Classifier:
 
         Raises:
             ImageError: the picture cannot be read.
+            ModelError: as :meth:`predict`.
         """
         from fmnist_edge_runtime.sight import draw_sight  # fonts are not for every start
 
@@ -179,12 +180,17 @@ class Classifier:
     ) -> Iterator[Prediction] | Iterator[Prediction | ImageError]:
         """Classify pictures as they come, in order, in constant memory, on as many threads as there are cores allowed.
 
-        ``workers`` is another number of such threads, each of which is given up to 16 pictures at once: the first
-        answer comes when 16 for each thread and 16 more were taken (with one thread, 16), or the iterable has ended.
+        ``workers`` is another number of such threads, each of which is given up to 16 pictures at once, fewer of
+        large ones: the first answer comes when 16 for each thread and 16 more were taken (with one thread, 16), or the
+        iterable has ended.
         With ``errors="return"`` a picture that cannot be read gives its ImageError in place of a prediction, and the
         others are still answered. Arrays, files and PIL images are taken as they are when the iterable gives them, in
         the caller's thread, which also decodes PIL images: it may fill the same one again, or close it. Paths are read
         later.
+
+        Raises:
+            ImageError: a picture cannot be read, unless ``errors="return"``.
+            ModelError: as :meth:`predict`.
         """
         if is_one_picture(images):
             raise TypeError("predict_many takes an iterable of pictures; for a single one there is predict")
@@ -298,14 +304,14 @@ class Classifier:
             return []
         counts = np.array([len(of_one) for of_one in views])
         seen = self.probabilities(np.concatenate(views))
-        rows: list[list[float]] = (
-            np.add.reduceat(seen, np.cumsum(counts) - counts) / counts[:, None].astype(np.float32)
-        ).tolist()
+        with np.errstate(all="ignore"):  # whatever the application has set: tiny probabilities may come to 0
+            means = np.add.reduceat(seen, np.cumsum(counts) - counts) / counts[:, None].astype(np.float32)
+        rows: list[list[float]] = means.tolist()
         return rows
 
     def _prediction(self, row: list[float], read_as: str, found: bool = True) -> Prediction:
         contract = self._file.contract
-        if not 0.999 < sum(row) < 1.001:  # a NaN, wherever it is, makes the sum NaN
+        if not (min(row) >= 0 and 0.999 < sum(row) < 1.001):  # a NaN, wherever it is, makes the sum NaN
             raise ModelError(f"{self._file.source}: answers with what are no probabilities; export it again")
         if read_as == "photo":
             from fmnist_edge_runtime.photo import weighed  # not for every start

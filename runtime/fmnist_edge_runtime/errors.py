@@ -7,7 +7,7 @@
     ├── DataError           a data set file that is missing, damaged or not the published one
     └── MissingExtraError   a command or function whose optional packages are not installed
 
-Each message is one line: what was given, what is wrong with it, what to do.
+Each message is one line: what was given, what is wrong with it and, where that is not plain, what to do.
 """
 
 

@@ -110,7 +110,7 @@ def _as_bytes(source: bytes | bytearray | memoryview) -> bytes:
 
 def _decode(content: bytes, name: str) -> Image.Image:
     if not content:
-        raise ImageError(f"{name}: not an image, the file is empty")
+        raise ImageError(f"{name}: not an image, the file is empty or at its end")
     if len(content) > MOST_FILE_BYTES:
         raise ImageError(f"{name}: larger than {MOST_FILE_BYTES // 2**20} MiB; make it smaller")
     try:
@@ -141,7 +141,7 @@ def _content(file: BinaryIO, name: str) -> bytes:
             if piece is None:
                 raise ImageError(f"{name}: has nothing to read yet; open it in blocking mode")
             if not isinstance(piece, bytes | bytearray | memoryview):
-                raise ImageError(f"{name}: opened as text; open it in binary mode")
+                raise ImageError(f"{name}: its read() gives a {type(piece).__name__}, not bytes; open it in binary mode")
             if content.write(piece) == wanted:
                 wanted = MOST_FILE_BYTES + 1
     except ImageError:

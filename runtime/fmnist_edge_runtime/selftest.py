@@ -44,15 +44,15 @@ def replay(contract: Contract, run: Scorer) -> Replay:
     def difference(recorded: tuple[tuple[float, ...], ...]) -> float:
         return float(np.abs(logits - np.array(recorded, np.float32)).max())
 
-    with np.errstate(all="ignore"):  # whatever the application has set: temperatures may be near 0
+    with np.errstate(all="ignore"):  # whatever the application has set: temperatures may be near 0, numbers too large
         expected = softmax(logits.astype(np.float64) / contract.temperature)
-    return Replay(
-        difference(test.reference_logits),
-        test.reference_tolerance,
-        difference(test.file_logits),
-        test.file_tolerance,
-        float(np.abs(probabilities - expected).max()),
-    )
+        return Replay(
+            difference(test.reference_logits),
+            test.reference_tolerance,
+            difference(test.file_logits),
+            test.file_tolerance,
+            float(np.abs(probabilities - expected).max()),
+        )
 
 
 def softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

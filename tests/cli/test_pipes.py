@@ -109,7 +109,7 @@ def test_a_full_disk_is_one_line(full, call):
 def test_nothing_on_standard_input_is_no_picture(full):
     done = in_a_shell(full(["predict", "-"]), "<&-")
     assert done.returncode == 1
-    assert done.stderr == b"fmnist-edge: -: not an image, the file is empty\n"
+    assert done.stderr == b"fmnist-edge: -: not an image, the file is empty or at its end\n"
 
 
 def interrupted(command, waits_for=None, **options):

@@ -34,10 +34,11 @@ def test_known_is_the_share_above_the_files_threshold(classifier, sample):
     assert evaluate(classifier, sample).known == pytest.approx(share)
 
 
-def test_what_is_no_probability_is_not_measured(classifier, sample, monkeypatch):
+@pytest.mark.parametrize("row", [[np.nan] + [0.1] * 9, [1.5, -0.5] + [0.0] * 8, [0.2] * 10], ids=str)
+def test_what_is_no_probability_is_not_measured(classifier, sample, monkeypatch, row):
     rows = classifier.probabilities(sample.images)
-    rows[999, 3] = np.nan
-    monkeypatch.setattr(classifier, "probabilities", lambda images: rows)
+    rows[0] = row
+    monkeypatch.setattr(classifier, "probabilities", lambda images: rows[: len(images)])
     with pytest.raises(ModelError, match="edge: answers with what are no probabilities; export it again"):
         evaluate(classifier, sample)
 

@@ -107,6 +107,7 @@ class Annotated(Small):
         (MiddleLogSoftmax(), {}, "log_softmax"),
         (Small(), {"labels": "abc"}, r"returns \[250, 4\], not float \[N, 3\]"),
         (Small(), {"labels": ["a", "a", "b", "c"]}, "all different"),
+        (Small(), {"labels": [0, 1, 2, 3]}, "texts are needed"),
         (Small(), {"std": 0.0}, "a std above 0"),
         (Small(), {"mean": [0.5]}, r"mean \[0.5\]: one number is needed"),
         (Small(), {"std": "one"}, "std 'one': one number is needed"),

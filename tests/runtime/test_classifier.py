@@ -36,7 +36,9 @@ def test_what_was_not_found_is_unknown_however_sure_the_network_is(classifier):
     assert not classifier._prediction(sure, "photo", found=False).known
 
 
-@pytest.mark.parametrize("row", [[0.5] * 9 + [float("nan")], [1.0] * 10, [0.0] * 10, [0.9] + [0.0] * 9], ids=str)
+@pytest.mark.parametrize(
+    "row", [[0.5] * 9 + [float("nan")], [0.0] * 8 + [2.5, -1.5], [1.0] * 10, [0.0] * 10, [0.9] + [0.0] * 9], ids=str
+)
 @pytest.mark.parametrize("read_as", ["fmnist", "photo"])
 def test_what_is_no_probability_is_no_answer(classifier, row, read_as):
     with pytest.raises(ModelError, match="answers with what are no probabilities; export it again"):
@@ -222,6 +224,14 @@ def test_a_photograph_is_read_whatever_numpy_is_told_to_raise(classifier):
     answer = classifier.predict(photo)
     with np.errstate(all="raise"):
         assert classifier.predict(photo) == answer
+
+
+def test_tiny_probabilities_are_averaged_whatever_numpy_is_told_to_raise(classifier, monkeypatch):
+    tiny = np.zeros((3, 10), np.float32)
+    tiny[0] = 1e-45
+    monkeypatch.setattr(classifier, "probabilities", lambda views: tiny)
+    with np.errstate(all="raise"):
+        assert len(classifier._rows([np.zeros((3, 28, 28), np.uint8)])) == 1
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])

@@ -287,6 +287,13 @@ def test_a_temperature_near_nought_is_no_warning_of_numpy(graph, metadata, tempe
 
 
 @pytest.mark.allows_sessions
+def test_nor_are_recorded_logits_beyond_float32(graph, metadata):
+    metadata["self_test"]["file_logits"][0][0] = 1e300
+    with np.errstate(all="raise"), Classifier(seal(graph, metadata)) as classifier:
+        assert not classifier.self_test().ok
+
+
+@pytest.mark.allows_sessions
 def test_a_graph_that_loads_and_then_fails_is_refused_with_one_line(metadata, failing_but_for):
     refused(seal(failing_but_for(7), metadata), "cannot run it")
 

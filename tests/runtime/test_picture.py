@@ -224,13 +224,21 @@ def test_an_empty_path_is_named_too():
         read("")
 
 
+class Ajar:
+    """A file that gives something else than bytes, as one for asyncio does."""
+
+    def read(self, count=-1):
+        return [count]
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [
         (np.zeros((28, 28)), r"float64 \[28, 28\]: not uint8"),
         (np.zeros((2, 28, 28), np.uint8), r"not \[H, W\]"),
         (np.zeros((0, 28), np.uint8), "has no pixels"),
-        (io.StringIO("text"), "opened as text"),
+        (io.StringIO("text"), r"its read\(\) gives a str, not bytes; open it in binary mode"),
+        (Ajar(), r"its read\(\) gives a list"),
         (17, "a int is no picture"),
         (None, "a NoneType is no picture"),
     ],
