@@ -141,7 +141,7 @@ def _content(file: BinaryIO, name: str) -> bytes:
             if piece is None:
                 raise ImageError(f"{name}: has nothing to read yet; open it in blocking mode")
             if not isinstance(piece, bytes | bytearray | memoryview):
-                raise ImageError(f"{name}: its read() gives a {type(piece).__name__}, not bytes; open it in binary mode")
+                raise ImageError(f"{name}: read() gives a {type(piece).__name__}, not bytes; open it in binary mode")
             if content.write(piece) == wanted:
                 wanted = MOST_FILE_BYTES + 1
     except ImageError:
