@@ -136,7 +136,7 @@ def test_a_frozen_batch_cannot_be_exported():
         def forward(self, x):
             return x.flatten(1)[:, :3] + torch.zeros(2, 3)
 
-    with pytest.raises(ModelError, match="Frozen: works only on batches of 2"):
+    with pytest.raises(ModelError, match="Frozen: its batch size is frozen at 2"):
         export_core(Scores(Frozen(), 0.0, 1.0), 28, 28)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import onnx
 import torch
-from onnx import FunctionProto, GraphProto, ModelProto
+from onnx import FunctionProto, GraphProto, ModelProto, numpy_helper
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
 from fmnist_edge_export.extras import interrupt_behind
@@ -17,6 +17,7 @@ from fmnist_edge_runtime.errors import ModelError, first_line
 OPSET = 20
 IR_VERSION = 10
 PIXELS, LOGITS, BATCH = "pixels", "logits", "batch"
+_NOUGHT = 1e-8  # what onnxscript's patterns take for 0
 _ADDED_BY_QUANTISER = ("_scale", "_zero_point", "_quantized")  # to the name of what it quantises
 
 
@@ -28,8 +29,9 @@ def export_core(scores: Scores, height: int, width: int) -> ModelProto:
     """
     name = type(scores.module).__name__
     try:
-        # torch.onnx prints to standard output and logs through several loggers; what matters is raised.
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        # torch prints, and logs through several loggers; what matters is raised.
+        out, err = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+        with warnings.catch_warnings(), out, err:
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 scores,
@@ -40,19 +42,34 @@ def export_core(scores: Scores, height: int, width: int) -> ModelProto:
                 dynamic_shapes=({0: torch.export.Dim(BATCH)},),
                 opset_version=OPSET,
                 external_data=False,
+                optimize=False,
                 verbose=False,
             )
+            if program is not None and not _adds_next_to_nothing(program.model_proto):
+                program.optimize()
     except torch.onnx.errors.OnnxExporterError as error:
         if interrupt := interrupt_behind(error):
             raise interrupt from None
-        raise ModelError(f"{name}: torch.onnx cannot export it ({_reason(error)})") from error
+        raise ModelError(f"{name}: torch.onnx cannot export it ({_reason(error)}); leave onnx out") from error
     if program is None:
         raise ModelError(f"{name}: torch.onnx gave no program")
     batch = program.model_proto.graph.input[0].type.tensor_type.shape.dim[0]
     if not batch.dim_param:  # torch.onnx does not mind
-        raise ModelError(f"{name}: works only on batches of {batch.dim_value}; let it take any number of images")
+        words = f"its batch size is frozen at {batch.dim_value}, as by int() of a shape or a loop over the pictures"
+        raise ModelError(f"{name}: {words}; let it take any number of them")
     ClearMetadataAndDocStringPass()(program.model)  # the nodes carry source paths
     return _with_plain_names(program.model_proto)
+
+
+def _adds_next_to_nothing(model: ModelProto) -> bool:
+    """Tell whether a graph holds a number so near to 0 that torch's optimiser leaves ``x + 1e-8`` out as ``x + 0``.
+
+    Without it what divides by that sum divides by 0 where x is. onnxruntime optimises on its own.
+    """
+    nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    constants = [a.t for node in nodes if node.op_type == "Constant" for a in node.attribute if a.name == "value"]
+    tensors = [numpy_helper.to_array(tensor) for tensor in (*constants, *model.graph.initializer)]
+    return any(x.size == 1 and x.dtype.kind == "f" and 0 < abs(float(x.flat[0])) <= _NOUGHT for x in tensors)
 
 
 def _reason(error: Exception) -> str:

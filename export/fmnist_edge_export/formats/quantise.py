@@ -7,6 +7,7 @@ weights go is in ``exact_products.py``.
 import contextlib
 import copy
 import io
+import logging
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
@@ -133,7 +134,11 @@ def _in_integers(
         op_types_to_quantize=[*_INTEGER_OPERATORS, *also],
         extra_options={"TensorQuantOverrides": spans},
     )
-    quantizer.quantize_model()
+    logging.root.addHandler(quiet := logging.NullHandler())  # else logging sets one up, and no application's any more
+    try:
+        quantizer.quantize_model()
+    finally:
+        logging.root.removeHandler(quiet)
     quantizer.model.topological_sort()
     quantised: ModelProto = quantizer.model.model
     del quantised.graph.value_info[:]

@@ -81,8 +81,11 @@ def run_by(module: nn.Module) -> Scorer:
     """Return a function that runs a module of the contract's signature on arrays."""
 
     def run(images: Images) -> tuple[Floats, Floats]:
-        with torch.inference_mode():
-            logits, probabilities = module(torch.from_numpy(np.array(images)))
+        try:
+            with torch.inference_mode():
+                logits, probabilities = module(torch.from_numpy(np.array(images)))
+        except RuntimeError as error:  # of the interpreter: a heading, a trace, and at the end what is wrong
+            raise RuntimeError(str(error).strip().splitlines()[-1]) from error
         return logits.numpy(), probabilities.numpy()
 
     return run

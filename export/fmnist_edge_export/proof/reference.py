@@ -30,8 +30,10 @@ def refuse_unless_alone_as_together(source: Source, images: Images, together: np
     """
     alone = np.concatenate([_logits(source, image) for image in in_batches(images, 1)])
     if np.abs(alone - together).max() > _CLOSE * max(1.0, np.abs(together).max()):
-        words = "the module's scores of a picture depend on the others of its batch, or on how many there are"
-        raise ModelError(f"{source.record.name}: {words}; let it treat each alone")
+        words = (
+            "the module's scores of a picture depend on the others of its batch, on how many there are, or on rounding"
+        )
+        raise ModelError(f"{source.record.name}: {words}; let it treat each alone, also one of a single grey")
 
 
 def refuse_probabilities(source: Source, answers: np.ndarray) -> None:
@@ -69,6 +71,6 @@ def _logits(source: Source, images: Images) -> np.ndarray:
 
 
 def _run(module: nn.Module, pixels: torch.Tensor) -> np.ndarray:
-    with torch.inference_mode():
+    with torch.no_grad():  # in inference_mode a tensor that the module keeps could not be trained with afterwards
         answer = module(pixels.clone())  # which some modules fill anew
-    return answer.float().numpy() if isinstance(answer, torch.Tensor) else answer
+    return answer.detach().float().numpy() if isinstance(answer, torch.Tensor) else answer
