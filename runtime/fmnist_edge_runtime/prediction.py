@@ -41,7 +41,7 @@ class Prediction:
     ) -> None:
         """Fill the fields, each by its slot."""
         # What a frozen dataclass does instead, a call of object.__setattr__ for each, takes 2.4 us more where a network
-        # has just filled the CPU's caches: a sixth of what predict may cost (AMD EPYC without VNNI).
+        # has just filled the CPU's caches: a sixth of what predict may cost (AMD EPYC without VNNI, by hand).
         _set_label(self, label)
         _set_index(self, index)
         _set_confidence(self, confidence)

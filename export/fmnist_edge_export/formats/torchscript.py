@@ -85,7 +85,8 @@ def run_by(module: nn.Module) -> Scorer:
             with torch.inference_mode():
                 logits, probabilities = module(torch.from_numpy(np.array(images)))
         except RuntimeError as error:  # of the interpreter: a heading, a trace, and at the end what is wrong
-            raise RuntimeError(str(error).strip().splitlines()[-1]) from error
+            *_, last = str(error).strip().splitlines() or [type(error).__name__]
+            raise RuntimeError(last) from error
         return logits.numpy(), probabilities.numpy()
 
     return run

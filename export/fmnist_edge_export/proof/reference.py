@@ -33,7 +33,7 @@ def refuse_unless_alone_as_together(source: Source, images: Images, together: np
         words = (
             "the module's scores of a picture depend on the others of its batch, on how many there are, or on rounding"
         )
-        raise ModelError(f"{source.record.name}: {words}; let it treat each alone, also one of a single grey")
+        raise ModelError(f"{source.record.name}: {words}; let it treat each alone, and not divide by next to nothing")
 
 
 def refuse_probabilities(source: Source, answers: np.ndarray) -> None:
