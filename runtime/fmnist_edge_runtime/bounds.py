@@ -65,11 +65,11 @@ def too_costly(image: ImageFile, size: tuple[int, int], content: bytes) -> str |
 
 def _takes_long_in_python(image: ImageFile, content: bytes) -> bool:
     decoder = image.tile[0][0] if image.tile else ""
+    if decoder not in _DECODERS_IN_PYTHON:
+        return False
     samples = image.width * image.height * len(image.getbands())
-    return decoder in _DECODERS_IN_PYTHON and (
-        max(samples, len(content) // 4) > _MOST_IN_PYTHON
-        or (decoder == "ppm_plain" and content.count(b"#") > _MOST_COMMENTS)
-    )
+    too_many_comments = decoder == "ppm_plain" and content.count(b"#") > _MOST_COMMENTS
+    return max(samples, len(content) // 4) > _MOST_IN_PYTHON or too_many_comments
 
 
 def _more_than_most(needed: int, what: str) -> str | None:

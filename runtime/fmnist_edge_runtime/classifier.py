@@ -302,10 +302,12 @@ class Classifier:
         """Return the mean probabilities over the views ``[V, H, W]`` of each picture."""
         if not views:
             return []
-        counts = np.array([len(of_one) for of_one in views])
-        seen = self.probabilities(np.concatenate(views))
-        with np.errstate(all="ignore"):  # whatever the application has set: tiny probabilities may come to 0
-            means = np.add.reduceat(seen, np.cumsum(counts) - counts) / counts[:, None].astype(np.float32)
+        means = self.probabilities(np.concatenate(views))
+        if len(means) != len(views):  # where each has one view, reckoning takes a tenth of what decoding does
+            counts = np.array([[len(of_one)] for of_one in views], np.float32)
+            starts = np.cumsum([0, *map(len, views[:-1])])
+            with np.errstate(all="ignore"):  # whatever the application has set: tiny probabilities may come to 0
+                means = np.divide(np.add.reduceat(means, starts), counts)
         rows: list[list[float]] = means.tolist()
         return rows
 
