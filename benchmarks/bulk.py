@@ -7,7 +7,6 @@ pictures are the 10,000 test images where they are present, else the sample ten 
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from shell import ENVIRONMENT
 
 from fmnist_edge_export import data
 from fmnist_edge_runtime.cores import allowed_cores
@@ -27,8 +27,6 @@ LEAST_SPEED = 0.8  # of the bare loop's
 MOST_MEMORY = 1.2  # times that for a hundredth of the pictures
 MANY, FEW = 10_000, 100
 OURS = "fmnist-edge predict FOLDER --jsonl"
-# As a shell has it: Python keeps compiled modules, and buffers what goes to a file.
-ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")}
 
 
 def commands(folder: Path) -> dict[str, list[str]]:

@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from shell import ENVIRONMENT
+
 from fmnist_edge_runtime.bundled import bundled_model
 
 PICTURE = Path(__file__).parents[1] / "examples" / "pictures" / "ankle-boot.png"
@@ -35,7 +37,7 @@ print(session.run(["probabilities"], {"images": image[None]})[0].argmax())
 def measured(command: list[str]) -> tuple[float, float]:
     """Return the seconds and the peak memory, in this system's unit, of one whole process."""
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     if status:
