@@ -25,7 +25,8 @@ def main(picture: Path, folders: list[Path]) -> None:
     """Measure, print one Markdown row a file, draw the picture."""
     files = [file for file in find_files(folders) if file.suffix == ".onnx"]
     result, test = benchmark(files, threads=1), load("test")
-    print(f"{this_cpu().name}, one thread; x: against {result.reference}\n")
+    cpu = this_cpu()
+    print(f"{cpu.name} ({' '.join(cpu.instructions)}), one thread; x: against {result.reference}\n")
     print("| model | form | accuracy | NLL | ECE | one picture | x | bulk | memory | file |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     points = []
@@ -39,11 +40,11 @@ def main(picture: Path, folders: list[Path]) -> None:
             f"{row.latency_us:.0f} us | {row.ratio:.2f} | {row.images_per_second:,.0f} /s | {memory} | "
             f"{row.bytes / 1e3:,.0f} kB |"
         )
-    draw(picture, points)
+    draw(picture, points, cpu.name)
 
 
-def draw(picture: Path, points: list[tuple[Row, Evaluation]]) -> None:
-    """Draw the error over latency; the area of a dot is the size of the file."""
+def draw(picture: Path, points: list[tuple[Row, Evaluation]], cpu: str) -> None:
+    """Draw the error over latency on ``cpu``; the area of a dot is the size of the file."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
     for name, accuracy in PUBLISHED.items():
@@ -58,9 +59,17 @@ def draw(picture: Path, points: list[tuple[Row, Evaluation]]) -> None:
         axes.scatter(row.latency_us, error, s=row.bytes / 1e4, alpha=0.6, color=f"C{not is_int8:d}")
         away = (0, 12 if is_int8 else -16)  # above and below: the two forms of a net are near each other
         name = f"{row.model} {row.form}"
-        axes.annotate(name, (row.latency_us, error), away, textcoords="offset points", ha="center", va="center")
+        axes.annotate(
+            name,
+            (row.latency_us, error),
+            away,
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},  # over a published line
+        )
     axes.set(
-        xlabel="latency of one picture, one thread, microseconds",
+        xlabel=f"latency of one picture, one thread of {cpu}, microseconds",
         ylabel="test error, % (logarithmic, better above)",
         xscale="log",
         yscale="log",

@@ -1,13 +1,15 @@
 """Exporting from Python, and the two ways a model comes to be exported."""
 
+import contextlib
 import logging
 import operator
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
 
 from fmnist_edge_export import data
@@ -103,22 +105,20 @@ def export_model(
     examples, example_labels = _checked_examples(examples, example_labels, len(labels))
     asked = formats_named(tuple(FORMATS) if formats is None else formats)
     height, width = _checked_size(size) if examples is None else examples.shape[1:]
-    training = {part: part.training for part in module.modules()}
-    weights = weights_of(module)
-    record = Record(
-        name=target.name,
-        architecture=type(module).__name__,
-        labels=tuple(labels),
-        height=height,
-        width=width,
-        weights_sha256=sha256_of_bytes(weights),
-        mean=_number("mean", mean),
-        std=_number("std", std),
-        licence=licence,
-    )
-    _check_record(record)
-    try:
-        module.eval()
+    with _in_eval_mode(module), torch.autocast("cpu", enabled=False):
+        weights = weights_of(module)
+        record = Record(
+            name=target.name,
+            architecture=type(module).__name__,
+            labels=tuple(labels),
+            height=height,
+            width=width,
+            weights_sha256=sha256_of_bytes(weights),
+            mean=_number("mean", mean),
+            std=_number("std", std),
+            licence=licence,
+        )
+        _check_record(record)
         source = Source(module, record, weights)
         notes: tuple[str, ...] = ("no examples were given: temperature 1, nothing is unknown, no int8 form",)
         real, words = _sample_of_size(height, width), "Fashion-MNIST's sample pictures"
@@ -137,6 +137,18 @@ def export_model(
             asked = [form for form in asked if form.name != "onnx-int8"]
         probes = make_probes(real, example_labels, words, real)
         return export(source, target, asked, probes, notes=notes, keep_failed=keep_failed)
+
+
+@contextlib.contextmanager
+def _in_eval_mode(module: nn.Module) -> Iterator[None]:
+    try:
+        training = {part: part.training for part in module.modules()}
+        module.eval()  # which may change weights: some merge what was learned apart
+    except (AttributeError, NotImplementedError) as error:  # of frozen TorchScript, of what torch.export gives
+        words = f"a {type(module).__name__} cannot be put into eval mode ({first_line(error)})"
+        raise ModelError(f"{words}; give the module that it was made of") from error
+    try:
+        yield
     finally:
         module.train(training[module])  # some modules do more there than set the flag
         for part, was_training in training.items():

@@ -45,7 +45,10 @@ Images = npt.NDArray[np.uint8]
 
 
 def in_batches(images: Images, most: int) -> Iterator[Images]:
-    """Yield uint8 ``[N, H, W]`` in parts of ``most`` pictures of 28 x 28, or of fewer larger ones, at least two."""
+    """Yield uint8 ``[N, H, W]`` in parts of ``most`` pictures of 28 x 28, or of fewer larger ones.
+
+    No part has fewer than two, unless ``most`` is 1 or none are left.
+    """
     size = max(min(most, 2), min(most, most * 28 * 28 // images[0].size))
     for start in range(0, len(images), size):
         yield images[start : start + size]

@@ -28,12 +28,12 @@ def entry(file: str, checks: tuple[Check, ...], measured: dict[str, Any]) -> dic
     return {"file": file, "checks": [asdict(check) for check in checks], "measured": measured}
 
 
-def write(folder: Path, manifest: Manifest, ours: set[str]) -> None:
-    """Write the manifest of those files in ``folder`` that are called as one of ``ours``."""
+def write(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest of the files in ``folder``."""
     files = {
         path.name: {"sha256": sha256_of(path), "size": path.stat().st_size}
         for path in sorted(folder.iterdir())
-        if path.name in ours and path.name != NAME
+        if path.name != NAME
     }
     content = {"schema_version": SCHEMA_VERSION, **asdict(manifest), "files": files}
     text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"

@@ -94,7 +94,7 @@ def export(
             raise _failed(report, new, target, rejected)
         entries |= _carry_over(kept, source, probes, truth, new)
         write_card(new, record, entries, _answers_for_card(source, new, entries, probes))
-        manifest.write(new, manifest.Manifest(record.name, formats=entries, notes=notes), _our_files(record.name))
+        manifest.write(new, manifest.Manifest(record.name, formats=entries, notes=notes))
         on_step("replacing the folder")
 
         def complete() -> None:
@@ -177,7 +177,7 @@ def _kept_or_new(kept: Logits | None, measured: np.ndarray, tolerance: float) ->
 def _carry_over(
     contents: dict[str, bytes], source: Source, probes: Probes, truth: Truth, new: Path
 ) -> dict[str, dict[str, object]]:
-    """Keep the forms that were not asked for, proven anew; say so of those that are not this model's any more."""
+    """Keep the forms that were not asked for, proven anew; say so of those that do not pass any more."""
     carried = {}
     for name, content in contents.items():
         form = FORMATS[name]
@@ -186,7 +186,7 @@ def _carry_over(
         failed = [check for check in proof.checks if not check.ok]
         if failed or proof.measured is None:
             seen = "; ".join(f"{check.name}: {check.seen}" for check in failed)
-            log.warning("%s is dropped: it is not this model's (%s); ask for it with --format %s", file, seen, name)
+            log.warning("%s is dropped: it does not pass any more (%s); export it again as %s", file, seen, name)
             continue
         write_atomically(new / file, content)
         carried[name] = manifest.entry(file, proof.checks, asdict(proof.measured))

@@ -45,6 +45,7 @@ def test_probes_mix_real_pictures_with_constants_boards_and_noise(probes, sample
     real = {image.tobytes() for image in sample.images}
     made_up = [image for image in probes.numbers if image.tobytes() not in real]
     assert len(probes.numbers) == 256
-    assert len(made_up) == 8
+    assert len(made_up) == 14
+    assert sum(1 < image.max() < 64 for image in made_up) == 6, "dim, and nearly black"
     assert {int(image[0, 0]) for image in made_up if image.min() == image.max()} == {0, 128, 255}
     assert len(np.unique(probes.self_test, axis=0)) == 4

@@ -54,7 +54,7 @@ def test_forms_of_other_weights_are_dropped_with_a_word(sources, probes, target,
     written = save(load(sources["edge"].weights), {"note": "the same numbers in another file"})
     record = replace(sources["edge"].record, weights_sha256=hashlib.sha256(written).hexdigest())
     export(replace(sources["edge"], record=record, weights=written), target, [FORMATS["onnx"]], probes)
-    assert "edge.int8.onnx is dropped: it is not this model's (contract: " in caplog.text
+    assert "edge.int8.onnx is dropped: it does not pass any more (contract: " in caplog.text
     assert not (target / "edge.int8.onnx").exists()
     assert not (target / "edge.torchscript.pt").exists()
 
@@ -62,7 +62,7 @@ def test_forms_of_other_weights_are_dropped_with_a_word(sources, probes, target,
 def test_forms_of_another_contract_are_dropped_with_a_word(sources, probes, target, caplog):
     record = replace(sources["edge"].record, temperature=3.0)
     export(replace(sources["edge"], record=record), target, [FORMATS["onnx"]], probes)
-    assert "edge.torchscript.pt is dropped: it is not this model's (probabilities: " in caplog.text
+    assert "edge.torchscript.pt is dropped: it does not pass any more (probabilities: " in caplog.text
     assert verify(target).ok
 
 
@@ -71,7 +71,7 @@ def test_so_are_forms_that_say_otherwise_where_they_come_from(sources, probes, t
     export(replace(sources["edge"], record=record), target, [FORMATS["onnx"]], probes)
     for file in ("edge.int8.onnx", "edge.torchscript.pt"):
         words = "contract: provenance.licence 'MIT', not 'another'"
-        assert f"{file} is dropped: it is not this model's ({words})" in caplog.text
+        assert f"{file} is dropped: it does not pass any more ({words})" in caplog.text
 
 
 def test_what_comes_into_the_folder_while_an_export_works_is_kept(sources, probes, target):
@@ -103,7 +103,7 @@ def test_forms_of_the_same_weights_in_another_network_are_dropped(sources, probe
     negated.register_forward_hook(lambda module, given, scores: -scores)
     source = Source(negated, sources["edge"].record, sources["edge"].weights)
     export(source, target, [FORMATS["torchscript"]], probes)
-    assert "edge.onnx is dropped: it is not this model's (logits: " in caplog.text
+    assert "edge.onnx is dropped: it does not pass any more (logits: " in caplog.text
     assert manifest.read(target).formats.keys() == {"torchscript"}
 
 

@@ -1,8 +1,5 @@
 """The float network as an ONNX graph: ``pixels`` in 0 to 1 in, ``logits`` out, with nothing of this machine inside."""
 
-import contextlib
-import io
-import warnings
 from collections.abc import Iterable
 
 import onnx
@@ -11,6 +8,7 @@ from onnx import FunctionProto, GraphProto, ModelProto, numpy_helper
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
 from fmnist_edge_export.extras import interrupt_behind
+from fmnist_edge_export.formats.quiet import quiet
 from fmnist_edge_export.formats.scores import Scores
 from fmnist_edge_runtime.errors import ModelError, first_line
 
@@ -29,13 +27,10 @@ def export_core(scores: Scores, height: int, width: int) -> ModelProto:
     """
     name = type(scores.module).__name__
     try:
-        # torch prints, and logs through several loggers; what matters is raised.
-        out, err = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
-        with warnings.catch_warnings(), out, err:
-            warnings.simplefilter("ignore")
+        with quiet():  # what matters is raised
             program = torch.onnx.export(
                 scores,
-                (torch.zeros(2, 1, height, width, dtype=torch.float32),),  # a batch of 1 would be taken for a constant
+                (torch.zeros(2, 1, height, width, device="cpu"),),  # a batch of 1 would be taken for a constant
                 dynamo=True,
                 input_names=[PIXELS],
                 output_names=[LOGITS],
@@ -50,12 +45,12 @@ def export_core(scores: Scores, height: int, width: int) -> ModelProto:
     except torch.onnx.errors.OnnxExporterError as error:
         if interrupt := interrupt_behind(error):
             raise interrupt from None
-        raise ModelError(f"{name}: torch.onnx cannot export it ({_reason(error)}); leave onnx out") from error
+        raise ModelError(f"{name}: torch.onnx cannot export it ({_reason(error)}); leave the ONNX forms out") from error
     if program is None:
         raise ModelError(f"{name}: torch.onnx gave no program")
     batch = program.model_proto.graph.input[0].type.tensor_type.shape.dim[0]
     if not batch.dim_param:  # torch.onnx does not mind
-        words = f"its batch size is frozen at {batch.dim_value}, as by int() of a shape or a loop over the pictures"
+        words = f"its batch size is frozen at {batch.dim_value}, as by len(x) or a loop over the pictures"
         raise ModelError(f"{name}: {words}; let it take any number of them")
     ClearMetadataAndDocStringPass()(program.model)  # the nodes carry source paths
     return _with_plain_names(program.model_proto)

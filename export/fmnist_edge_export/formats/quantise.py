@@ -4,9 +4,7 @@ Nagel et al. 2021, "A White Paper on Neural Network Quantization" (arXiv 2106.08
 weights go is in ``exact_products.py``.
 """
 
-import contextlib
 import copy
-import io
 import logging
 import tempfile
 from collections import defaultdict
@@ -30,6 +28,7 @@ from fmnist_edge_export.data import Images, in_batches
 from fmnist_edge_export.formats.exact_products import MULTIPLIERS, Layer, multiplied_in, rounded
 from fmnist_edge_export.formats.onnx_core import LOGITS, PIXELS
 from fmnist_edge_export.formats.pooled_first_layer import pool_in_first_layer, store_kernel_once
+from fmnist_edge_export.formats.quiet import quiet
 from fmnist_edge_runtime.errors import ModelError
 
 Ranges = dict[str, tuple[float, float]]
@@ -56,8 +55,7 @@ def calibration_images(images: Images) -> Images:
 
 def calibrate(core: ModelProto, images: Images) -> Ranges:
     """Return the range of every activation over uint8 ``images`` ``[M, H, W]``, but for 1 in 100,000 values."""
-    # Printed by onnxruntime to standard output, which belongs to the application.
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    with tempfile.TemporaryDirectory() as folder, quiet():  # onnxruntime prints
         path = Path(folder, "core.onnx")
         onnx.save(core, path)
         calibrator = create_calibrator(

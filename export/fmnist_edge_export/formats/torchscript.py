@@ -4,13 +4,13 @@ torch's own archive holds the paths of the sources it was traced from, so it is 
 """
 
 import io
-import warnings
 import zipfile
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fmnist_edge_export.formats.quiet import quiet
 from fmnist_edge_export.formats.torchscript_file import archive_of
 from fmnist_edge_runtime.contract import Contract
 from fmnist_edge_runtime.errors import ModelError, first_line
@@ -42,9 +42,8 @@ def trace(contracted: nn.Module, height: int, width: int) -> bytes:
         ModelError: torch cannot trace it.
     """
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what tracing may get wrong, which the proofs would show
-        example = torch.zeros(2, height, width, dtype=torch.uint8)
+    example = torch.zeros(2, height, width, dtype=torch.uint8, device="cpu")
+    with quiet():  # torch warns of what tracing may get wrong, for which the proofs are there
         try:
             frozen = torch.jit.freeze(torch.jit.trace(contracted.eval(), example, check_trace=False))
             torch.jit.save(frozen, buffer)
@@ -59,8 +58,7 @@ def trace(contracted: nn.Module, height: int, width: int) -> bytes:
 
 def load(content: bytes) -> Scorer:
     """Return a function that runs a checked TorchScript file: uint8 ``[N, H, W]`` to logits and probabilities."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=Warning)
+    with quiet():  # torch.jit is called deprecated
         return run_by(torch.jit.load(io.BytesIO(content), map_location="cpu"))
 
 

@@ -114,7 +114,12 @@ def _batch_sizes(images: Images) -> tuple[int, ...]:
 
 
 def _answers(run: Scorer, batches: Iterable[Images]) -> tuple[np.ndarray, np.ndarray]:
-    parts = [run(batch) for batch in batches]
+    parts = []
+    for batch in batches:
+        logits, chances = run(batch)
+        if len(logits) != len(batch):
+            raise ValueError(f"{len(logits)} answers to {len(batch)} pictures: its batch size is frozen")
+        parts.append((logits, chances))
     return np.concatenate([logits for logits, _ in parts]), np.concatenate([chances for _, chances in parts])
 
 

@@ -34,9 +34,12 @@ def make_probes(real: Images, labels: np.ndarray | None, decided_on: str, self_t
 
 
 def _synthetic(height: int, width: int) -> Images:
-    """Return constants, checkerboards and noise, uint8 ``[8, H, W]``."""
+    """Return constants, checkerboards, and noise, bright, dim and nearly black: uint8 ``[14, H, W]``.
+
+    Among real pictures there may be no dark one, and a network that brightens those is another one for them.
+    """
     rows, columns = np.indices((height, width))
     constants = [np.full((height, width), value) for value in (0, 128, 255)]
     boards = [((rows // size + columns // size) % 2) * 255 for size in (1, 4)]
     noise = np.random.default_rng(0).integers(0, 256, (3, height, width))
-    return np.concatenate([np.stack([*constants, *boards]), noise]).astype(np.uint8)
+    return np.concatenate([[*constants, *boards], noise, noise // 4, noise // 32]).astype(np.uint8)

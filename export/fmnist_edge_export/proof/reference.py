@@ -1,5 +1,7 @@
 """The bare float module as the truth: never the wrapped one that was exported, fed with pictures scaled by NumPy."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -57,7 +59,7 @@ def _logits(source: Source, images: Images) -> np.ndarray:
     if not np.isfinite(answer).all():
         raise ModelError(f"{name}: the module returns NaN or infinite scores")
     with SkipLogSoftmax():
-        logits = _run(source.module, pixels)
+        logits: np.ndarray = _run(source.module, pixels)
     if np.abs(logits - answer).max() <= _CLOSE:  # some layers round otherwise where they are watched
         return answer
     # A net that ends in log_softmax gives its logits without it; skipping it must change nothing else.
@@ -70,7 +72,10 @@ def _logits(source: Source, images: Images) -> np.ndarray:
     return logits
 
 
-def _run(module: nn.Module, pixels: torch.Tensor) -> np.ndarray:
+def _run(module: nn.Module, pixels: torch.Tensor) -> Any:
+    """Return what a module answers, real numbers as a float32 array in memory of its own: some use theirs again."""
     with torch.no_grad():  # in inference_mode a tensor that the module keeps could not be trained with afterwards
         answer = module(pixels.clone())  # which some modules fill anew
-    return answer.detach().float().numpy() if isinstance(answer, torch.Tensor) else answer
+    if isinstance(answer, torch.Tensor) and not answer.is_complex():
+        answer = answer.detach().float().numpy().copy()
+    return answer
