@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from fmnist_edge_export.calibration import BINS, confidence_bins
 from fmnist_edge_export.data import Images
 from fmnist_edge_export.record import Record
+from fmnist_edge_runtime.errors import printable
 
 _MISTAKES = (4, 8)  # rows and columns of the contact sheet
 _DPI = 100
-_LONGEST_LABEL = 16  # letters, above one of the mistakes
+_LONGEST_LABEL = 12  # letters, above one of the mistakes
 _LONGEST_NAME = 28  # letters, beside a confusion matrix
 _MOST_NAMED = 20  # labels of a confusion matrix
 
@@ -24,7 +25,8 @@ def _as_text(name: str) -> str:
 
 
 def _shortened(label: str, most: int) -> str:
-    return label if len(label) <= most else f"{label[: most - 1]}…"
+    text = printable(label)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def curve_png(record: Record) -> bytes:

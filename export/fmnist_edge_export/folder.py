@@ -37,9 +37,9 @@ def staging(target: Path) -> Iterator[Path]:
                     held.callback(shutil.rmtree, folder, ignore_errors=True)
                     held.enter_context(locked(folder))
                     break
-            except (FileNotFoundError, FileExistsError):
-                if turn == _TURNS - 1:
-                    raise
+            except OSError as error:
+                if turn == _TURNS - 1 or not isinstance(error, FileNotFoundError | FileExistsError):
+                    raise OSError(error.errno, error.strerror, str(target)) from error  # and not a name nobody gave
         yield folder
 
 

@@ -121,10 +121,12 @@ def check_name(name: object) -> None:
     if (
         not isinstance(name, str)
         or name.lower() in taken  # which some file systems do not tell apart
-        or len(name.encode(errors="replace")) > _LONGEST_NAME
         or not re.fullmatch(r'[^\x00-\x1f/\\<>:"|?*\ud800-\udfff]+', name)  # lone surrogates are no text
     ):
         raise ModelError(f"{name!r} cannot be the name of a model's files; choose another")
+    if len(name.encode()) > _LONGEST_NAME:
+        words = f"cannot be the name of a model's files: {_LONGEST_NAME} bytes are the most"
+        raise ModelError(f"{name[:40]!r}... {words}; choose a shorter one")
 
 
 def weights_of(module: nn.Module) -> bytes:
@@ -159,7 +161,7 @@ def load_record(weights: Path) -> Record:
     """
     needed = "a model is NAME.safetensors with NAME.json beside it"
     if not weights.is_file():
-        raise ModelError(f"{weights}: no such file; {needed}")
+        raise ModelError(f"{weights}: {'not a file' if weights.exists() else 'no such file'}; {needed}")
     if weights.suffix != ".safetensors":
         raise ModelError(f"{weights}: not a file of weights; {needed}")
     record_path = weights.with_suffix(".json")

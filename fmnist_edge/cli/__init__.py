@@ -1,5 +1,6 @@
 """The command line: ``fmnist-edge``."""
 
+import atexit
 import contextlib
 import io
 import os
@@ -24,6 +25,8 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # closed by the reader: nobody is left to tell
             stream.flush()
+    if "matplotlib" in sys.modules:  # where it found no folder for its fonts, it has made one to be removed at exit
+        atexit._run_exitfuncs()
     os._exit(code)
 
 

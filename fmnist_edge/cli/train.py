@@ -119,7 +119,7 @@ def _refuse_to_replace(finished: Path, checkpoint: Path, resume: bool) -> None:
     from fmnist_edge_runtime.errors import ModelError
 
     if finished.with_suffix(".json").exists():
-        raise ModelError(f"{finished}: a finished run; remove it, or name another --out")
+        raise ModelError(f"{finished.parent}: holds a finished run; remove that folder, or name another --out")
     if checkpoint.exists() and not resume:
         raise ModelError(f"{checkpoint}: an unfinished run; go on with --resume, remove it, or name another --out")
 

@@ -17,7 +17,7 @@ _MOST_BYTES = 16 * 2**20  # of files, arrays and PIL images that wait to be answ
 def is_one_picture(images: object) -> bool:
     """Tell whether what was given is a single picture, not an iterable of some."""
     if isinstance(images, np.ndarray):
-        return images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (3, 4))
+        return images.ndim == 2 or (images.ndim == 3 and images.shape[2] in (3, 4))
     single = isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image)
     return single or hasattr(images, "read")
 

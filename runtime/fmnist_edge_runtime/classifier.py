@@ -18,7 +18,7 @@ from fmnist_edge_runtime.batches import batches, is_one_picture, without_history
 from fmnist_edge_runtime.bundled import bundled_model
 from fmnist_edge_runtime.contract import PICTURE_READER_VERSION, Contract
 from fmnist_edge_runtime.cores import MOST_THREADS, allowed_cores
-from fmnist_edge_runtime.errors import ImageError, ModelError
+from fmnist_edge_runtime.errors import ImageError, ModelError, printable
 from fmnist_edge_runtime.picture import PictureSource, open_picture
 from fmnist_edge_runtime.prediction import Prediction
 from fmnist_edge_runtime.reader import ReadAs, Reading, check_way, is_ready, read_image, read_picture
@@ -254,9 +254,8 @@ class Classifier:
     def __repr__(self) -> str:
         """Name the model and its source."""
         contract = self._file.contract
-        return (
-            f"<Classifier {contract.name} {contract.format}, {len(contract.labels)} labels, from {self._file.source}>"
-        )
+        name = printable(f"{contract.name} {contract.format}")
+        return f"<Classifier {name}, {len(contract.labels)} labels, from {printable(self._file.source)}>"
 
     def _run(self, work: Callable[[Session, Given], Answer], given: Given) -> Answer:
         """Return what ``work`` gives for the session and ``given``; ModelError for what onnxruntime raises."""

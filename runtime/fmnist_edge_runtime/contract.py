@@ -91,7 +91,7 @@ def decode(entry: bytes, graph_sha256: str) -> Contract:
         raise ContractError("its metadata is damaged: not in the form that the exporter writes")
     version = raw.get("schema_version")
     if type(version) is not int or version != SCHEMA_VERSION:
-        raise ContractError(f"its schema_version is {version!r}, this runtime knows {SCHEMA_VERSION}")
+        raise ContractError(f"its schema_version is {version!r:.80}, this runtime knows {SCHEMA_VERSION}")
     without_digest = {key: value for key, value in raw.items() if key != "metadata_sha256"}
     if raw.get("metadata_sha256") != sha256(canonical(without_digest)).hexdigest():
         raise ContractError("its metadata is damaged: the digest differs")
@@ -168,7 +168,7 @@ def _parse_self_test(raw: dict[str, Any], labels: int, pixels: int) -> SelfTest:
 
 
 def _number(value: Any) -> float:
-    _require(type(value) in (int, float) and math.isfinite(value), f"number {value!r}")
+    _require(type(value) in (int, float) and math.isfinite(value), f"number {value!r:.80}")
     return float(value)
 
 

@@ -19,6 +19,8 @@ def _finish_imports() -> None:
     """Load what is loaded late: a child waits for ever for what a thread of its parent was importing at the fork."""
     if sessions and threading.active_count() > 1:
         taken = _pools_know_of_this_fork()
+        from PIL import ImageCms  # noqa: F401 - for pictures in LAB
+
         from fmnist_edge_runtime import avif, photo, shrink, sight, tiff  # noqa: F401
 
         Image.init()

@@ -8,6 +8,7 @@ they are decoded.
 import io
 import os
 import warnings
+from collections.abc import Coroutine
 from typing import BinaryIO, TypeAlias, Union
 
 import numpy as np
@@ -66,8 +67,9 @@ def open_picture(source: PictureSource) -> Image.Image:
     if isinstance(source, bytes | bytearray | memoryview):
         return _decode(_as_bytes(source), "the picture given as bytes")
     if isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
+        name = "a path"
         try:
+            name = os.fspath(source)
             with open(name, "rb", buffering=0) as file:  # noqa: PTH123  # a Path or a buffer costs time
                 return _decode(_content(file, name), name)
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
@@ -102,17 +104,24 @@ def held(source: PictureSource) -> PictureSource:
 
 
 def _as_bytes(source: bytes | bytearray | memoryview) -> bytes:
+    name = "the picture given as bytes"
     try:
+        if memoryview(source).nbytes > MOST_FILE_BYTES:  # before it is copied
+            raise _too_many_bytes(name)
         return bytes(source)
     except ValueError as error:  # a view that was released
-        raise ImageError(f"the picture given as bytes: cannot be read ({error})") from error
+        raise ImageError(f"{name}: cannot be read ({error})") from error
+
+
+def _too_many_bytes(name: str) -> ImageError:
+    return ImageError(f"{name}: larger than {MOST_FILE_BYTES // 2**20} MiB; make it smaller")
 
 
 def _decode(content: bytes, name: str) -> Image.Image:
     if not content:
         raise ImageError(f"{name}: not an image, the file is empty or at its end")
     if len(content) > MOST_FILE_BYTES:
-        raise ImageError(f"{name}: larger than {MOST_FILE_BYTES // 2**20} MiB; make it smaller")
+        raise _too_many_bytes(name)
     try:
         refuse_hostile_header(content)
         _refuse(name, too_costly_avif(content))
@@ -133,15 +142,16 @@ def _decode(content: bytes, name: str) -> Image.Image:
 
 
 def _content(file: BinaryIO, name: str) -> bytes:
-    """Return all bytes, or one more than may be read; a pipe may hand them out in pieces of any size."""
+    """Return all bytes, or more than may be read; a pipe may hand them out in pieces of any size."""
     content = io.BytesIO()
     wanted = _FIRST_BYTES
     try:
-        while (piece := file.read(min(wanted, MOST_FILE_BYTES + 1 - content.tell()))) or piece is None:
-            if piece is None:
-                raise ImageError(f"{name}: has nothing to read yet; open it in blocking mode")
+        while content.tell() <= MOST_FILE_BYTES:  # some give more than they are asked for, or have no end
+            piece = file.read(min(wanted, MOST_FILE_BYTES + 1 - content.tell()))
             if not isinstance(piece, bytes | bytearray | memoryview):
-                raise ImageError(f"{name}: read() gives a {type(piece).__name__}, not bytes; open it in binary mode")
+                raise ImageError(f"{name}: {_no_bytes(piece)}")
+            if not piece:
+                break
             if content.write(piece) == wanted:
                 wanted = MOST_FILE_BYTES + 1
     except ImageError:
@@ -151,6 +161,16 @@ def _content(file: BinaryIO, name: str) -> bytes:
     except Exception as error:  # somebody's file may raise what it likes
         raise ImageError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or first_line(error)})") from error
     return content.getvalue()
+
+
+def _no_bytes(piece: object) -> str:
+    """Return what is wrong with a file that gives this when it is read, and what to do."""
+    if piece is None:
+        return "has nothing to read yet; open it in blocking mode"
+    if isinstance(piece, Coroutine):
+        piece.close()  # else Python warns that nobody has waited for it
+        return "read() is asynchronous; give what it gives when it is awaited"
+    return f"read() gives a {type(piece).__name__}, not bytes; open it in binary mode"
 
 
 def _refuse(name: str, reason: str | None) -> None:

@@ -10,7 +10,6 @@ from fmnist_edge_runtime.reader import Reading
 
 _PANEL = 280  # pixels a side
 _MARGIN = 16
-_LONGEST_LABEL = 20  # letters, beside a probability
 _PAPER, _INK, _FAINT = (255, 255, 255), (30, 30, 30), (225, 225, 225)
 _OUTLINE, _BAR = (255, 0, 200), (40, 110, 200)
 
@@ -32,16 +31,22 @@ def draw_sight(image: Image.Image, reading: Reading, answer: Prediction) -> Imag
     draw.text((left, 8), "answer" if answer.known else "unknown, perhaps", fill=_INK, font=small)
     for number, candidate in enumerate(answer.top(3)):
         top = 24 + _MARGIN + 80 * number
-        draw.text((left, top), f"{candidate.probability:.1%}  {_shortened(candidate.label)}", fill=_INK, font=large)
+        words = f"{candidate.probability:.1%}  {printable(candidate.label)}"
+        draw.text((left, top), _fitting(words, draw, large), fill=_INK, font=large)
         draw.rectangle((left, top + 32, left + _PANEL - 1, top + 52), fill=_FAINT)
         if candidate.probability >= 0.5 / _PANEL:
             draw.rectangle((left, top + 32, left + round(candidate.probability * _PANEL) - 1, top + 52), fill=_BAR)
     return sheet
 
 
-def _shortened(label: str) -> str:
-    text = printable(label)
-    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 3]}..."
+def _fitting(text: str, draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """Return as much of a line as the panel has room for."""
+    if draw.textlength(text[:_PANEL], font=font) <= _PANEL:
+        return text
+    text = text[:_PANEL]
+    while draw.textlength(f"{text}...", font=font) > _PANEL:
+        text = text[:-1]
+    return f"{text}..."
 
 
 def _outlined(image: Image.Image, mask: npt.NDArray[np.bool_] | None) -> Image.Image:

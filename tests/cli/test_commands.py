@@ -184,7 +184,7 @@ def test_an_empty_name_is_not_taken_for_the_folder_one_is_in(invoke, call):
 def test_a_folder_is_no_checkpoint(invoke, given):
     done = invoke("export", "--checkpoint", given)
     assert done.exit_code == 2
-    assert done.stderr == f"fmnist-edge: {given}: no such file; a model is NAME.safetensors with NAME.json beside it\n"
+    assert done.stderr == f"fmnist-edge: {given}: not a file; a model is NAME.safetensors with NAME.json beside it\n"
 
 
 @pytest.mark.parametrize("command", ["benchmark", "export"])

@@ -181,6 +181,24 @@ def test_a_missing_extra_is_one_line_with_the_command_to_type(arguments):
     assert "pip install 'fmnist-edge[export]'" in line
 
 
+UNLOADABLE = MISSING.replace("ModuleNotFoundError(", "ImportError(").replace("No module named", "libfoo.so.6 of")
+
+
+@pytest.mark.parametrize(("package", "arguments"), [("torch", ("export",)), ("onnxruntime", ("predict", "boot.png"))])
+def test_a_package_that_cannot_be_loaded_is_not_called_missing(package, arguments):
+    code = UNLOADABLE.replace('"torch"', f'"{package}"') + command(*arguments)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert "AssertionError: 2" in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("fmnist-edge: ")]
+    assert "needed cannot be loaded (libfoo.so.6 of " in line or "needs cannot be loaded (libfoo.so.6 of " in line
+
+
+def test_what_torch_imports_late_is_missed_at_once():
+    code = MISSING.replace('"torch", "onnx", "safetensors", "torchvision"', '"onnxscript",') + command("export")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert "pip install 'fmnist-edge[export]'" in done.stderr
+
+
 def test_without_the_extra_a_folder_still_verifies_but_for_torchscript(root):
     code = MISSING + command("verify", str(root / "artifacts/edge"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)

@@ -2,9 +2,14 @@
 
 import os
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
+
+from fmnist_edge_runtime.reader import read_picture
+from fmnist_edge_runtime.sight import draw_sight
 
 PICTURES = "examples/pictures"
 
@@ -21,6 +26,16 @@ def test_what_was_seen_is_saved_for_each_picture(run, root, tmp_path):
     for name in saved:
         with Image.open(tmp_path / "new" / "views" / name) as view:
             assert view.size == (904, 336)
+
+
+@pytest.mark.parametrize("letter", ["W", "i", "長"])
+def test_labels_end_where_the_view_does(classifier, root, letter):
+    with Image.open(root / PICTURES / "bag.png") as image:
+        answer = replace(classifier.predict(image), labels=tuple(f"{i}{letter * 60}" for i in range(10)))
+        reading = read_picture(image, 28, 28)
+        view = np.asarray(draw_sight(image.convert("L"), reading, answer))
+    assert (view[:, -12:] == 255).all()
+    assert (view[:, -60:-16] < 100).any(), "but not long before"
 
 
 def test_views_that_cannot_be_saved_are_a_wrong_call(run, root):

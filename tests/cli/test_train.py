@@ -73,7 +73,9 @@ def test_a_finished_model_is_not_replaced(train, tmp_path, more):
     finished.with_suffix(".json").write_bytes(b"how it was done")
     done = train("cnn", "--epochs", 1, *more)
     assert done.returncode == 2
-    assert done.stderr.decode() == f"fmnist-edge: {finished}: a finished run; remove it, or name another --out\n"
+    assert done.stderr.decode() == (
+        f"fmnist-edge: {finished.parent}: holds a finished run; remove that folder, or name another --out\n"
+    )
     assert finished.read_bytes() == b"days of work"
 
 

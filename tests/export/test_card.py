@@ -50,6 +50,15 @@ def test_long_labels_leave_room_for_the_picture(answers, letter):
     assert card_pictures.confusion_png("x", names, answers.probabilities, answers.labels)
 
 
+def test_labels_that_a_terminal_acts_upon_are_drawn_as_they_are_written(answers):
+    odd, escaped = ("\u202e", "a\nb", *"cdefghij"), (r"\u202e", r"a\nb", *"cdefghij")
+    drawn = [
+        card_pictures.mistakes_png("x", names, answers.images, answers.probabilities, answers.labels)
+        for names in (odd, escaped)
+    ]
+    assert drawn[0] == drawn[1]
+
+
 def test_a_card_says_what_anything_else_is_taken_for(record, tmp_path):
     said = []
     for recipe in (record.recipe, record.recipe | {"strangers": 4}):

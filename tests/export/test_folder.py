@@ -30,6 +30,12 @@ def test_so_it_is_where_one_of_its_files_is_asked_about(target):
     assert verify(target / "edge.int8.onnx").ok
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder in which nobody can make one")
+def test_where_none_can_be_made_the_folder_that_was_asked_for_is_named():
+    with pytest.raises(OSError, match=r"'/proc/it'$"), folder.staging(Path("/proc/it")):
+        pytest.fail("made")
+
+
 @pytest.mark.parametrize("path", ["edge", "edge/missing.onnx", "thing"])
 def test_folders_of_somebody_else_beside_it_stay(target, path):
     others = [target.with_name(name) for name in (".edge.old", ".edge.new-things", ".thing.old")]

@@ -12,6 +12,7 @@ from PIL import Image
 from fmnist_edge_runtime.bundled import bundled_model
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import ImageError, ModelError
+from fmnist_edge_runtime.modelfile import seal
 from fmnist_edge_runtime.reader import WAYS
 from fmnist_edge_runtime.session import Session
 
@@ -272,6 +273,12 @@ def test_a_way_of_reading_that_is_none_is_refused_at_the_call(classifier, sample
         classifier.predict_many([], read_as="guess")
 
 
+def test_an_array_of_paths_is_many_pictures(classifier, root):
+    paths = [str(root / "examples/pictures" / name) for name in ("bag.png", "dress.png")]
+    answers = classifier.predict_many(np.array(paths, dtype=object))
+    assert [answer.label for answer in answers] == ["Bag", "Dress"]
+
+
 def test_many_pictures_are_answered_alike_by_any_number_of_threads(classifier, sample):
     pictures = [*sample.images[:40], b"words", *sample.images[40:50]]
     one, three = (
@@ -350,6 +357,11 @@ def test_threads_may_be_a_number_of_numpys(sample):
 
 def test_a_name_for_people(classifier):
     assert repr(classifier).startswith("<Classifier edge onnx-int8, 10 labels, from ")
+
+
+def test_whatever_its_name_is_it_is_one_line(graph, metadata):
+    with Classifier(seal(graph, metadata | {"name": "a\nb\x1b[31m"})) as classifier:
+        assert repr(classifier).startswith(r"<Classifier a\nb\x1b[31m onnx-int8, ")
 
 
 def test_a_file_that_was_opened_is_read_from_where_it_stands(classifier, sample):

@@ -44,6 +44,13 @@ def test_an_unknown_schema_version_is_refused(graph, metadata, version):
     refused(seal(graph, metadata | {"schema_version": version}), f"schema_version is {version!r}, this runtime knows 1")
 
 
+@pytest.mark.parametrize("name", ["schema_version", "temperature"])
+def test_of_a_long_value_the_beginning_is_shown(graph, metadata, name):
+    with pytest.raises(ModelError) as caught:
+        read(seal(graph, metadata | {name: "x" * 100_000}))
+    assert len(str(caught.value)) < 300
+
+
 def test_another_models_metadata_is_refused(graph, bundled):
     entry = bundled[len(graph) :]
     other = onnx.load_model_from_string(graph)

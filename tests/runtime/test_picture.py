@@ -225,10 +225,29 @@ def test_an_empty_path_is_named_too():
 
 
 class Ajar:
-    """A file that gives something else than bytes, as one for asyncio does."""
+    """A file that gives something else than bytes."""
 
     def read(self, count=-1):
         return [count]
+
+
+class Asynchronous:
+    async def read(self, _=-1):
+        return b""
+
+
+class Endless:
+    """Gives the same again and again, however much it is asked for."""
+
+    def read(self, _=-1):
+        return b"x" * 70_000
+
+
+class Homeless:
+    """A path that has none to give."""
+
+    def __fspath__(self):
+        raise OSError(2, "nowhere")
 
 
 @pytest.mark.parametrize(
@@ -239,6 +258,9 @@ class Ajar:
         (np.zeros((0, 28), np.uint8), "has no pixels"),
         (io.StringIO("text"), r"read\(\) gives a str, not bytes; open it in binary mode"),
         (Ajar(), r"read\(\) gives a list"),
+        (Asynchronous(), r"read\(\) is asynchronous; give what it gives when it is awaited"),
+        (Endless(), "larger than 64 MiB; make it smaller"),
+        (Homeless(), r"a path: cannot be read \(nowhere\)"),
         (17, "a int is no picture"),
         (None, "a NoneType is no picture"),
     ],
@@ -246,6 +268,19 @@ class Ajar:
 def test_other_things_are_refused_with_what_to_give_instead(source, words):
     with pytest.raises(ImageError, match=words):
         read(source)
+
+
+@pytest.mark.parametrize("given_as", [bytearray, memoryview])
+def test_bytes_that_are_too_many_are_refused_before_they_are_copied(given_as):
+    many = bytearray(picture.MOST_FILE_BYTES + 1)
+    given = many if given_as is bytearray else memoryview(many)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match="the picture given as bytes: larger than 64 MiB; make it smaller"):
+            read(given)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch):

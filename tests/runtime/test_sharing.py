@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fmnist_edge_runtime import classifier as runtime_classifier
 from fmnist_edge_runtime import forks, session
@@ -199,7 +200,7 @@ class Finder:
             return spec
 
 importing, classifier = threading.Event(), Classifier()
-photos = [*numpy.random.default_rng(0).integers(0, 256, (40, 60, 80, 3), dtype=numpy.uint8)]
+photos = 40 * sys.argv[2:] or [*numpy.random.default_rng(0).integers(0, 256, (40, 60, 80, 3), dtype=numpy.uint8)]
 sys.meta_path.insert(0, Finder())
 threading.Thread(target=lambda: list(classifier.predict_many(photos, workers=2))).start()
 importing.wait()
@@ -221,6 +222,19 @@ sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
         assert done.returncode == 7
         assert done.stderr == b"", "no hook has given back what another has not taken"
 
+    @pytest.mark.parametrize(
+        ("module", "mode", "suffix"),
+        [
+            ("PIL.WebPImagePlugin", "RGB", "webp"),
+            ("PIL.ImageCms", "LAB", "tif"),
+            ("fmnist_edge_runtime.tiff", "RGB", "tif"),
+        ],
+    )
+    def test_so_does_one_of_the_moment_of_the_first_picture_of_a_kind(tmp_path, module, mode, suffix):
+        Image.frombytes(mode, (80, 60), bytes(range(240)) * 60).save(tmp_path / f"it.{suffix}")
+        code = [sys.executable, "-W", "ignore", "-c", AMID_AN_IMPORT, module, str(tmp_path / f"it.{suffix}")]
+        assert subprocess.run(code, check=False, timeout=120).returncode == 7
+
     @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
     def test_closed_before_the_fork_or_in_the_child_it_is_closed_there_alone(classifier, sample):
         def closed_and_asked():
@@ -233,9 +247,14 @@ sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
         assert "is closed" in told_by_a_child(lambda: classifier.predict(sample.images[0]).label)
 
 
-def test_what_a_signal_handler_raises_is_not_taken_for_a_fault_of_the_model(sample, monkeypatch):
+class DeadlineError(RuntimeError):
+    """One that onnxruntime does not raise."""
+
+
+@pytest.mark.parametrize("raised", [TimeoutError, DeadlineError])
+def test_what_a_signal_handler_raises_is_not_taken_for_a_fault_of_the_model(sample, monkeypatch, raised):
     def deadline(*_):
-        raise TimeoutError
+        raise raised
 
     def interrupted(binding):
         signal.raise_signal(signal.SIGINT)
@@ -245,7 +264,7 @@ def test_what_a_signal_handler_raises_is_not_taken_for_a_fault_of_the_model(samp
     try:
         with Classifier() as classifier:
             monkeypatch.setattr(classifier._live[0].inference, "run_with_iobinding", interrupted)
-            with pytest.raises(TimeoutError):
+            with pytest.raises(raised):
                 classifier.predict(sample.images[0])
     finally:
         signal.signal(signal.SIGINT, before)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import onnx
+import onnxscript  # noqa: F401 - torch.onnx needs it, and imports it late
 import torch
 from onnx import FunctionProto, GraphProto, ModelProto, numpy_helper
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
