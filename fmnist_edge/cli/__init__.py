@@ -57,10 +57,14 @@ def run() -> int:
 def _exit_code(error: Any, *, interrupted: bool) -> int:
     """Say in a line what went wrong outside the commands themselves: in their imports, in usage, in printing help."""
     from fmnist_edge.cli import console
+    from fmnist_edge_runtime.errors import first_line
 
     if interrupted:  # a library whose import is interrupted may raise what it likes
         console.complain("interrupted")
         return console.INTERRUPTED
+    if isinstance(error, ImportError):  # of what is installed, and cannot be loaded
+        console.complain(f"a package that is needed cannot be loaded ({first_line(error)}); install it again")
+        return console.WRONG_CALL
     if isinstance(error, OSError):
         console.discard_output()
         if isinstance(error, BrokenPipeError):

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TextIO, TypeVar
 import typer
 
 from fmnist_edge_runtime.cores import MOST_THREADS
-from fmnist_edge_runtime.errors import FmnistEdgeError, MissingExtraError, ModelError, first_line, printable
+from fmnist_edge_runtime.errors import FmnistEdgeError, MissingExtraError, ModelError, printable
 
 FAILED, WRONG_CALL, INTERRUPTED = 1, 2, 130
 
@@ -57,9 +57,6 @@ def one_line_errors(command: Command) -> Command:
         except BrokenPipeError:
             discard_output()  # whoever read the results has closed the pipe, and wants no more
             raise typer.Exit(0) from None
-        except ImportError as error:  # of a library that is installed, and cannot be loaded
-            complain(f"a package that is needed cannot be loaded ({first_line(error)}); install it again")
-            raise typer.Exit(WRONG_CALL) from None
         except OSError as error:
             discard_output()
             complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
