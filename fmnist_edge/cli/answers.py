@@ -80,5 +80,5 @@ def _record(name: str, answer: Prediction | ImageError, top: int) -> str:
 
 def _reason(name: str, error: ImageError) -> str:
     if is_folder(name) and os.access(name, os.R_OK):
-        return "a folder without pictures; -r looks in the folders below it too, but not through links"
+        return "a folder without pictures (with -r those below it count, but none through links)"
     return str(error).removeprefix(f"{printable(name)}: ").removeprefix("the picture given as a file: ")
