@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fmnist_edge_runtime.errors import MissingExtraError, first_line
+from fmnist_edge_runtime.errors import MissingExtraError
 
 
 def interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
@@ -22,10 +22,8 @@ def needs_export_extra(what: str) -> Iterator[None]:
     except ImportError as error:
         if interrupt := interrupt_behind(error):  # as which a compiled module passes Ctrl-C on
             raise interrupt from None
-        if not isinstance(error, ModuleNotFoundError):
-            raise MissingExtraError(
-                f"{what}: a package that it needs cannot be loaded ({first_line(error)})"
-            ) from error
+        if not isinstance(error, ModuleNotFoundError):  # installed, and cannot be loaded
+            raise
         missing = error.name or str(error)
         raise MissingExtraError(
             f"{what} needs packages that are not installed ({missing}); type: pip install 'fmnist-edge[export]'"

@@ -180,6 +180,13 @@ def test_an_empty_name_is_not_taken_for_the_folder_one_is_in(invoke, call):
     assert "the name is empty, as that of a shell variable that is not set" in done.stderr
 
 
+def test_where_matplotlib_has_no_folder_for_its_fonts_it_leaves_none_behind(run, tmp_path):
+    done = run("export", "it", environment={"MPLCONFIGDIR": "/dev/null/it", "TMPDIR": str(tmp_path)}, cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr.decode()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("given", [".", "/"])
 def test_a_folder_is_no_checkpoint(invoke, given):
     done = invoke("export", "--checkpoint", given)
