@@ -25,25 +25,24 @@ def map_in_processes(
     """Yield ``function(item)`` for each item, in order; the first of ``count`` processes takes every count-th item.
 
     Processes are forked, so ``function`` may hold anything that survives that. A full pipe stops a process that is too
-    far ahead, a closed one ends it, so none outlives the caller. What the library logs was logged by the caller.
+    far ahead, a closed one ends it, so none outlives the caller. What the library logs was logged by the caller. Where
+    the system gives not so many, all is done by the caller.
 
     Raises:
         FmnistEdgeError: raised by ``function``, or a process ended before its work did.
     """
-    context = multiprocessing.get_context("fork")
     running: list[tuple[BaseProcess, Connection]] = []
     before = signal.getsignal(signal.SIGINT)
     if before != signal.SIG_IGN:  # whoever leaves at once would leave them behind, perhaps waiting for a pipe for ever
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with _interrupts_held():
-            for number in range(count):
-                reader, writer = context.Pipe(duplex=False)
-                inherited = [*(other for _, other in running), reader]
-                started = context.Process(target=_work, args=(function, items[number::count], writer, inherited))
-                started.start()
-                writer.close()
-                running.append((started, reader))
+        try:
+            with _interrupts_held():
+                _start(running, function, items, count)
+        except OSError:  # of processes or of open files
+            _end(running)
+            yield from map(function, items)
+            return
         for index in range(len(items)):
             process, reader = running[index % count]
             try:
@@ -57,12 +56,38 @@ def map_in_processes(
                 raise result
             yield result
     finally:
-        for process, reader in running:
-            process.terminate()
-            reader.close()
-        for process, _ in running:
-            process.join()
+        _end(running)
         signal.signal(signal.SIGINT, before)
+
+
+def _start(
+    running: list[tuple[BaseProcess, Connection]],
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    count: int,
+) -> None:
+    """Add ``count`` processes to ``running``, with the pipes that their results come by."""
+    context = multiprocessing.get_context("fork")
+    for number in range(count):
+        reader, writer = context.Pipe(duplex=False)
+        inherited = [*(other for _, other in running), reader]
+        process = context.Process(target=_work, args=(function, items[number::count], writer, inherited))
+        with writer:
+            try:
+                process.start()
+            except OSError:
+                reader.close()
+                raise
+        running.append((process, reader))
+
+
+def _end(running: list[tuple[BaseProcess, Connection]]) -> None:
+    for process, reader in running:
+        process.terminate()
+        reader.close()
+    for process, _ in running:
+        process.join()
+    running.clear()
 
 
 @contextlib.contextmanager

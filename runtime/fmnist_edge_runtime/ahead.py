@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from concurrent.futures import Executor, Future
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -15,8 +15,9 @@ Result = TypeVar("Result")
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Generator[Result, None, None]:
     """Yield ``function(item)`` for each item, in order, at most ``workers + 1`` items ahead of what was asked for.
 
-    Items are taken in the caller's thread. With one worker all is done there, and nothing ahead. When the caller stops
-    early, what has begun is finished first. Where ``items`` fails, the results of all before come first.
+    Items are taken in the caller's thread. With one worker all is done there, and nothing ahead; so is an item that no
+    thread can be started for. When the caller stops early, what has begun is finished first. Where ``items`` fails, the
+    results of all before come first.
 
     Raises:
         RuntimeError: a child after fork goes on with its parent's: the threads that work for it are not there.
@@ -37,7 +38,7 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers
     with ThreadPoolExecutor(workers, thread_name_prefix="fmnist-edge") as pool:
         for item in _until_failure(items, failures):
             refuse_after_fork()  # before the pool is asked: at the fork a thread may have held its lock
-            waiting.append(pool.submit(function, item))
+            waiting.append(_begun(pool, function, item))
             if len(waiting) > workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -45,6 +46,20 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers
             yield waiting.popleft().result()
     if failures:
         raise failures[0]
+
+
+def _begun(pool: "Executor", function: Callable[[Item], Result], item: Item) -> "Future[Result]":
+    try:
+        return pool.submit(function, item)
+    except RuntimeError:  # the process may have no more threads, as where a container bounds them
+        from concurrent.futures import Future
+
+        done: Future[Result] = Future()
+        try:
+            done.set_result(function(item))
+        except Exception as error:  # the function's own: it comes in its turn
+            done.set_exception(error)
+        return done
 
 
 def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator[Item]:

@@ -1,5 +1,6 @@
 """Work shared among processes: in order, and nobody left behind."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -62,6 +63,24 @@ def test_a_process_that_dies_in_the_middle_of_an_answer_is_an_error_too():
     process.kill()
     with pytest.raises(FmnistEdgeError, match=r"ended too early \(exit code -9\)"):
         next(results)
+
+
+@pytest.mark.parametrize("given", [0, 1, 2])
+def test_the_caller_works_where_the_system_gives_too_few_processes(monkeypatch, given):
+    begun = []
+
+    def fork():
+        if len(begun) == given:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        begun.append(None)
+        return real_fork()
+
+    real_fork = os.fork
+    monkeypatch.setattr(os, "fork", fork)
+    results = list(processes.map_in_processes(lambda item: (item, os.getpid()), range(20), 3))
+    assert results == [(item, os.getpid()) for item in range(20)]
+    assert len(begun) == given
+    assert multiprocessing.active_children() == []
 
 
 def test_ctrl_c_is_the_callers_to_hear():

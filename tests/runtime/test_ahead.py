@@ -45,3 +45,20 @@ def test_an_error_comes_in_its_turn(workers):
     assert len([next(results) for _ in range(5)]) == 5
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def no_more_threads(_):
+    raise RuntimeError("can't start new thread")
+
+
+def test_the_caller_works_where_no_thread_can_be_started(monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", no_more_threads)
+    assert list(map_ahead(str, range(20), 4)) == [str(number) for number in range(20)]
+
+
+def test_an_error_comes_in_its_turn_where_no_thread_can_be_started(monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", no_more_threads)
+    results = map_ahead(lambda number: 1 // (5 - number), range(10), 3)
+    assert [next(results) for _ in range(5)] == [0, 0, 0, 0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
