@@ -26,7 +26,7 @@ def map_in_processes(
 
     Processes are forked, so ``function`` may hold anything that survives that. A full pipe stops a process that is too
     far ahead, a closed one ends it, so none outlives the caller. What the library logs was logged by the caller. Where
-    the system gives not so many, all is done by the caller.
+    the system does not give that many, the caller does it all.
 
     Raises:
         FmnistEdgeError: raised by ``function``, or a process ended before its work did.
@@ -39,8 +39,9 @@ def map_in_processes(
         try:
             with _interrupts_held():
                 _start(running, function, items, count)
-        except OSError:  # of processes or of open files
+        except OSError:  # there are no more processes, or open files, to be had
             _end(running)
+        if not running:
             yield from map(function, items)
             return
         for index in range(len(items)):

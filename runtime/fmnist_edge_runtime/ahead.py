@@ -49,17 +49,27 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers
 
 
 def _begun(pool: "Executor", function: Callable[[Item], Result], item: Item) -> "Future[Result]":
-    try:
-        return pool.submit(function, item)
-    except RuntimeError:  # the process may have no more threads, as where a container bounds them
-        from concurrent.futures import Future
+    """Have a thread work on an item; the caller does where the process may have no more threads, as in a container."""
+    from concurrent.futures import Future
 
-        done: Future[Result] = Future()
+    answer: Future[Result] = Future()
+    todo = [(item, answer)]  # whoever takes it first; a pool keeps what it was given and has no thread for
+
+    def work() -> None:
         try:
-            done.set_result(function(item))
-        except Exception as error:  # the function's own: it comes in its turn
-            done.set_exception(error)
-        return done
+            mine, its = todo.pop()
+        except IndexError:
+            return
+        try:
+            its.set_result(function(mine))
+        except BaseException as error:  # raised where the answer is asked for
+            its.set_exception(error)
+
+    try:
+        pool.submit(work)
+    except RuntimeError:
+        work()
+    return answer
 
 
 def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator[Item]:

@@ -62,3 +62,27 @@ def test_an_error_comes_in_its_turn_where_no_thread_can_be_started(monkeypatch):
     assert [next(results) for _ in range(5)] == [0, 0, 0, 0, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_where_one_thread_of_several_can_be_started_each_item_is_worked_on_once(monkeypatch):
+    start, begun, done = threading.Thread.start, [], []
+    second_is_done = threading.Event()
+
+    def start_one(thread):
+        if begun:
+            no_more_threads(thread)
+        begun.append(thread)
+        start(thread)
+
+    def work(number):
+        if number == 0:
+            assert second_is_done.wait(30)  # so that the only thread is busy when the second is given
+        done.append(number)
+        if number == 1:
+            second_is_done.set()
+        return number
+
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    assert list(map_ahead(work, range(20), 3)) == list(range(20))
+    assert len(begun) == 1
+    assert sorted(done) == list(range(20))
