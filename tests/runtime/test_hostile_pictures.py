@@ -163,6 +163,19 @@ def test_exif_data_of_more_than_a_megabyte_are_refused_in_words(kind):
         read(content)
 
 
+def test_padding_before_a_marker_hides_no_exif_data():
+    padded = b"\xff" + bombs.jpeg_segment(0xE1, b"Exif\0\0" + bytes(10))
+    content = bombs.saved("JPEG", "RGB", 60).replace(b"\xff\xdb", padded * 65 + b"\xff\xdb", 1)
+    with pytest.raises(ImageError, match="more than 64 parts of Exif data"):
+        read(content)
+
+
+def test_a_second_head_hides_no_exif_data():
+    costly = b"Exif\0\0" * 2 + bombs.exif_of_one_place(5_000, 30_000)
+    with pytest.raises(ImageError, match="its tags hold more than they can"):
+        read(bombs.png(60, 60, 8, bombs.GREY, bombs.chunk(b"eXIf", costly)))
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")  # whose words are those of Pillow's version
 def test_exif_data_that_were_cut_short_hide_no_picture():
     cut = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 37_500, 7, 60_000, 26, 0) + bytes(100)

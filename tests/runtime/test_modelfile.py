@@ -223,6 +223,12 @@ def test_metadata_that_cannot_be_is_refused(graph, metadata, path, value):
     refused(seal(graph, changed(metadata, path, value)), "its metadata is incomplete")
 
 
+def test_in_the_self_tests_pictures_nothing_is_passed_over(graph, metadata):
+    pictures = metadata["self_test"]["images"]
+    metadata["self_test"]["images"] = f"{pictures[:8]}!\n{pictures[8:]}"
+    refused(seal(graph, metadata), "its metadata is incomplete")
+
+
 @pytest.mark.parametrize(
     "labels", [[], "abcdefghij", dict.fromkeys("abcdefghij", 1), 10 * ["a"], list(range(10)), [*"abcdefghi", ""]]
 )
