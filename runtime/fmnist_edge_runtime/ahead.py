@@ -1,5 +1,6 @@
 """A function over a stream on several threads: results in order, few items in flight."""
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -64,11 +65,15 @@ def _begun(pool: "Executor", function: Callable[[Item], Result], item: Item) -> 
             its.set_result(function(mine))
         except BaseException as error:  # raised where the answer is asked for
             its.set_exception(error)
+        finally:
+            del mine, its  # else an error's traceback would keep them
 
-    try:
+    with contextlib.suppress(RuntimeError):
         pool.submit(work)
-    except RuntimeError:
-        work()
+        return answer
+    work()
+    if answer.done() and not isinstance(answer.exception(), Exception | None):
+        answer.result()  # Ctrl-C is the caller's, and waits for no turn
     return answer
 
 

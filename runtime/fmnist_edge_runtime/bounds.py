@@ -8,8 +8,11 @@ from typing import Any
 
 from PIL.ImageFile import ImageFile
 
+from fmnist_edge_runtime.headers import START_OF_SCAN, jpeg_markers
+
 MOST_PIXELS = 50_000_000
 MOST_BYTES = 132 * 2**20  # an AVIF of 4032 x 3024 pixels, as telephones take them, comes to 129
+_FREE_BYTES = 32 * 2**20  # of a file, which is held while it is decoded; what is above counts
 _MOST_VISITS = 1_500_000_000  # of a coefficient by a scan: about a second
 _MOST_IN_PYTHON = 2_500_000  # samples, or bytes by four: a second or two
 _MOST_COMMENTS = 1_000  # in the pixels of a plain PPM; a megabyte is copied for each
@@ -19,7 +22,6 @@ _AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1")  # which Pillow takes for AV
 _DECODERS_IN_PYTHON = ("ppm", "ppm_plain", "bmp_rle")
 _BITS, _COMPRESSION, _COLOURS, _TURN, _ROWS, _TILE_WIDTH, _TILE_HEIGHT = 258, 259, 262, 274, 278, 322, 323
 _UNCOMPRESSED, _YCBCR = 1, 6
-_START_OF_SCAN = 0xDA
 
 
 def too_costly_avif(content: bytes) -> str | None:
@@ -32,7 +34,7 @@ def too_costly_avif(content: bytes) -> str | None:
         return None
     from fmnist_edge_runtime.avif import decoding_bytes  # not for every start
 
-    return _more_than_most(decoding_bytes(content), "what it holds")
+    return _more_than_most(decoding_bytes(content), content, "what it holds")
 
 
 def too_costly(image: ImageFile, size: tuple[int, int], content: bytes) -> str | None:
@@ -53,14 +55,14 @@ def too_costly(image: ImageFile, size: tuple[int, int], content: bytes) -> str |
     if image.format == "WEBP":
         needed += 12 * image.width * image.height
     elif image.format == "TIFF":
-        needed += _tiff_extra(image)
+        needed += _tiff_extra(image) + len(content)  # which its tags may all but fill, and Pillow copies them
     elif image.format in ("JPEG", "MPO") and not _is_one_scan(image, content):
         coefficients = size[0] * size[1] * _samples_a_pixel(image)
         needed += round(2 * coefficients)
-        scans = content.count(bytes([0xFF, _START_OF_SCAN]))
+        scans = content.count(bytes([0xFF, START_OF_SCAN]))
         if coefficients * scans > _MOST_VISITS:
             return f"{shape} in {scans} scans takes too long"
-    return _more_than_most(needed, shape)
+    return _more_than_most(needed, content, shape)
 
 
 def _takes_long_in_python(image: ImageFile, content: bytes) -> bool:
@@ -72,7 +74,8 @@ def _takes_long_in_python(image: ImageFile, content: bytes) -> bool:
     return max(samples, len(content) // 4) > _MOST_IN_PYTHON or too_many_comments
 
 
-def _more_than_most(needed: int, what: str) -> str | None:
+def _more_than_most(needed: int, content: bytes, what: str) -> str | None:
+    needed += max(0, len(content) - _FREE_BYTES)
     if needed > MOST_BYTES:
         return f"{what} takes {-(-needed // 2**20)} MiB to decode, more than {MOST_BYTES // 2**20} MiB"
     return None
@@ -92,12 +95,14 @@ def _tiff_extra(image: ImageFile) -> int:
 
 def _is_one_scan(image: ImageFile, content: bytes) -> bool:
     """Whether all components come in the first scan: then a JPEG is decoded line by line, and the scan is the last."""
-    position = 2
-    while "progressive" not in image.info and content[position : position + 1] == b"\xff":
-        if content[position + 1] == _START_OF_SCAN:
-            return content[position + 4] == len(image.layer)  # type: ignore[attr-defined]
-        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-    return False
+    if "progressive" in image.info:
+        return False
+    components = len(image.layer)  # type: ignore[attr-defined]
+    return any(
+        content[marker.start + 2 : marker.start + 3] == bytes([components])
+        for marker in jpeg_markers(content)
+        if marker.kind == START_OF_SCAN
+    )
 
 
 def _samples_a_pixel(image: ImageFile) -> float:

@@ -16,6 +16,7 @@ SCHEMA_VERSION = 1
 PICTURE_READER_VERSION = 5
 UNKNOWN_SCORES = ("max_probability",)
 MOST_PIXELS_A_SIDE = 4096
+MOST_SELF_TEST_IMAGES = 4
 MOST_PIXELS = 750_000  # four pictures in base64, and all else, in the 4 MiB that metadata may have
 _MOST_BYTES = 4 * 2**20
 
@@ -129,8 +130,10 @@ def _parse(raw: dict[str, Any]) -> Contract:
     _require(all(isinstance(text, str) for text in texts), "text")
     accuracy = raw["provenance"].get("test_accuracy")
     _require(accuracy is None or 0 <= _number(accuracy) <= 1, "test_accuracy")
-    temperature, threshold = _number(raw["temperature"]), _number(unknown["threshold"])
+    temperature, threshold, std = map(_number, (raw["temperature"], unknown["threshold"], picture["std"]))
     _require(temperature > 0, "temperature")
+    _require(0 <= threshold <= 1, "unknown threshold")
+    _require(std > 0, "std")
     return Contract(
         name=raw["name"],
         format=raw["format"],
@@ -139,7 +142,7 @@ def _parse(raw: dict[str, Any]) -> Contract:
         width=width,
         picture_reader=picture["picture_reader"],
         mean=_number(picture["mean"]),
-        std=_number(picture["std"]),
+        std=std,
         temperature=temperature,
         unknown_threshold=threshold,
         weights_sha256=raw["weights_sha256"],
@@ -152,19 +155,15 @@ def _parse(raw: dict[str, Any]) -> Contract:
 def _parse_self_test(raw: dict[str, Any], labels: int, pixels: int) -> SelfTest:
     images = base64.b64decode(raw["images"], validate=True)
     count = len(images) // pixels
-    _require(count >= 1 and len(images) == count * pixels, "self_test images")
+    _require(1 <= count <= MOST_SELF_TEST_IMAGES and len(images) == count * pixels, "self_test images")
     rows = {
         name: tuple(tuple(_number(x) for x in row) for row in raw[name]) for name in ("reference_logits", "file_logits")
     }
     for name, table in rows.items():
         _require(len(table) == count and all(len(row) == labels for row in table), f"self_test {name}")
-    return SelfTest(
-        images=images,
-        reference_logits=rows["reference_logits"],
-        reference_tolerance=_number(raw["reference_tolerance"]),
-        file_logits=rows["file_logits"],
-        file_tolerance=_number(raw["file_tolerance"]),
-    )
+    reference_tolerance, file_tolerance = map(_number, (raw["reference_tolerance"], raw["file_tolerance"]))
+    _require(min(reference_tolerance, file_tolerance) >= 0, "self_test tolerance")
+    return SelfTest(images, rows["reference_logits"], reference_tolerance, rows["file_logits"], file_tolerance)
 
 
 def _number(value: Any) -> float:

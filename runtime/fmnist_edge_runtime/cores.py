@@ -28,7 +28,7 @@ def _affinity() -> int:
 
 def _quotas(root: Path) -> Iterator[float]:
     """Yield the cores' worth of time that this process's cgroup and each of its parents are granted, where limited."""
-    for line in _read(root / "proc/self/cgroup").splitlines():
+    for line in filter(None, _read(root / "proc/self/cgroup").split("\n")):  # what else splits lines may be in a name
         _, controllers, path = line.split(":", 2)
         if not controllers:  # version 2
             for folder in _and_parents(root / "sys/fs/cgroup", path):

@@ -204,10 +204,14 @@ LARGEST = {
     "PNG, 33 Mpx of 16-bit RGBA": lambda: png(SCREEN, SCREEN, 16, RGBA),
     "PNG, 33 Mpx of 16-bit grey": lambda: png(SCREEN, SCREEN, 16, GREY),
     "PNG, 33 Mpx of grey and alpha": lambda: png(SCREEN, SCREEN, 8, GREY_ALPHA),
+    "PNG, 33 Mpx of RGBA and 16 MB more": lambda: png(SCREEN, SCREEN, 8, RGBA, chunk(b"prVt", bytes(16_000_000))),
     "GIF, 50 Mpx": lambda: saved("GIF", "P", 7_071),
     "GIF, 5,000 frames": lambda: many_frames(1_000, 5_000),
     "JPEG, 50 Mpx": lambda: saved("JPEG", "RGB", 7_071),
     "JPEG, 43 Mpx in scans": lambda: saved("JPEG", "RGB", 6_600, progressive=True),
+    "JPEG, 43 Mpx in scans and 16 MB more": lambda: saved("JPEG", "RGB", 6_600, progressive=True).replace(
+        b"\xff\xdb", jpeg_segment(0xFE, bytes(65_533)) * 244 + b"\xff\xdb", 1
+    ),
     "JPEG, 16 Mpx in 80 scans": lambda: scans(4_000, 80),
     "WebP, 8.3 Mpx": lambda: saved("WEBP", "RGBA", 2_896, lossless=True),
     "TIFF, 11 Mpx in one strip": lambda: tiff(
@@ -243,6 +247,10 @@ REFUSED = {
     ),
     "PNG, 12 MB of Exif as text": lambda: png(60, 60, 8, GREY, as_text(exif(3_000_000))),
     "PNG, 5,000 tags of one place": lambda: png(60, 60, 8, GREY, chunk(b"eXIf", exif_of_one_place(5_000, 30_000))),
+    "JPEG, 64 MB of comments": lambda: saved("JPEG", "RGB", 60).replace(
+        b"\xff\xdb", jpeg_segment(0xFE, bytes(65_533)) * 980 + b"\xff\xdb", 1
+    ),
+    "PNG, 64 MB of what nobody knows": lambda: png(60, 60, 8, GREY, chunk(b"prVt", bytes(64_000_000))),
     "JPEG, 600,000 segments": lambda: saved("JPEG", "RGB", 60).replace(
         b"\xff\xdb", jpeg_segment(0xE3, b"") * 600_000 + b"\xff\xdb", 1
     ),

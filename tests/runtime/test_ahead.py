@@ -1,6 +1,8 @@
 """Results in order, few items in flight."""
 
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -62,6 +64,40 @@ def test_an_error_comes_in_its_turn_where_no_thread_can_be_started(monkeypatch):
     assert [next(results) for _ in range(5)] == [0, 0, 0, 0, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_an_interrupt_waits_for_no_turn_where_no_thread_can_be_started(monkeypatch):
+    def work(number):
+        done.append(number)
+        if number == 1:
+            raise KeyboardInterrupt
+        return number
+
+    done = []
+    monkeypatch.setattr(threading.Thread, "start", no_more_threads)
+    with pytest.raises(KeyboardInterrupt):
+        next(map_ahead(work, range(10), 5))
+    assert done == [0, 1]
+
+
+def test_an_error_keeps_no_item_alive():
+    class Item:
+        pass
+
+    def fail(_):
+        raise ZeroDivisionError
+
+    item = Item()
+    alive = weakref.ref(item)
+    results = map_ahead(fail, [item], 2)
+    del item
+    gc.disable()
+    try:
+        with pytest.raises(ZeroDivisionError):
+            next(results)
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_where_one_thread_of_several_can_be_started_each_item_is_worked_on_once(monkeypatch):

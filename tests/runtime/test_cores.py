@@ -42,6 +42,12 @@ def test_a_quota_is_rounded_up_and_never_raises_the_mask(machine, quota, expecte
     assert allowed_cores(machine({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": f"{quota}\n"})) == expected
 
 
+@pytest.mark.parametrize("name", ["a\x0cb", "a\x1cb", "a\u2028b", "a:b"])
+def test_a_cgroup_may_have_any_name_of_one_line(machine, name):
+    files = {"proc/self/cgroup": f"0::/{name}\n", f"sys/fs/cgroup/{name}/cpu.max": "300000 100000\n"}
+    assert allowed_cores(machine(files)) == 3
+
+
 @pytest.mark.parametrize("limited", ["", "a/", "a/b/"])
 def test_a_limit_of_any_parent_holds(machine, limited):
     files = {f"sys/fs/cgroup/{folder}cpu.max": "max 100000\n" for folder in ("", "a/", "a/b/")}

@@ -163,17 +163,52 @@ def test_exif_data_of_more_than_a_megabyte_are_refused_in_words(kind):
         read(content)
 
 
+def before_tables(content, more):
+    return content.replace(b"\xff\xdb", more + b"\xff\xdb", 1)
+
+
 def test_padding_before_a_marker_hides_no_exif_data():
     padded = b"\xff" + bombs.jpeg_segment(0xE1, b"Exif\0\0" + bytes(10))
-    content = bombs.saved("JPEG", "RGB", 60).replace(b"\xff\xdb", padded * 65 + b"\xff\xdb", 1)
     with pytest.raises(ImageError, match="more than 64 parts of Exif data"):
-        read(content)
+        read(before_tables(bombs.saved("JPEG", "RGB", 60), padded * 65))
+
+
+def test_nor_does_it_make_a_large_jpeg_one_of_many_scans():
+    content = bombs.LARGEST["JPEG, 50 Mpx"]()
+    assert read(content.replace(b"\xff\xda", b"\xff\xff\xff\xda", 1)).read_as == "photo"
 
 
 def test_a_second_head_hides_no_exif_data():
-    costly = b"Exif\0\0" * 2 + bombs.exif_of_one_place(5_000, 30_000)
+    costly = b"Exif\0\0" + bombs.exif_of_one_place(5_000, 30_000)
     with pytest.raises(ImageError, match="its tags hold more than they can"):
         read(bombs.png(60, 60, 8, bombs.GREY, bombs.chunk(b"eXIf", costly)))
+
+
+def test_exif_data_of_heads_alone_are_refused_and_not_taken_off_one_by_one():
+    with pytest.raises(ImageError, match="Exif data with more than two heads"):
+        read(bombs.png(60, 60, 8, bombs.GREY, bombs.chunk(b"eXIf", b"Exif\0\0" * 170_000)))
+
+
+def test_a_list_of_the_pictures_in_a_jpeg_holds_no_more_than_its_segment():
+    costly = bombs.jpeg_segment(0xE2, b"MPF\0" + bombs.exif_of_one_place(20, 8_000))
+    with pytest.raises(ImageError, match="its tags hold more than they can"):
+        read(before_tables(bombs.saved("JPEG", "RGB", 60), costly))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_what_is_kept_beside_the_pixels_is_bounded(kind):
+    comments = bombs.jpeg_segment(0xFE, bytes(60_000)) * 280
+    content = {
+        "JPEG": before_tables(bombs.saved("JPEG", "RGB", 60), comments),
+        "PNG": bombs.png(60, 60, 8, bombs.GREY, bombs.chunk(b"prVt", bytes(17_000_000))),
+    }
+    with pytest.raises(ImageError, match="more than 16 MiB beside its pixels"):
+        read(content[kind])
+
+
+def test_a_jpeg_that_ends_in_nothing_is_not_searched_byte_by_byte():
+    with pytest.raises(ImageError, match="more than 1 MiB between its segments"):
+        read(b"\xff\xd8\xff\xe0\0\4ab" + bytes(2_000_000))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # whose words are those of Pillow's version
@@ -264,6 +299,20 @@ def one_colour_first():
     return content[: at + 2] + b"\0\x08\1\1\0\0\x3f\0" + content[at + 14 :]
 
 
+def behind_a_marker_without_length(content):
+    """Where its length would be, if it had one, something leads to what looks like a scan of all colours."""
+    comment = bombs.jpeg_segment(0xFE, bytes(6))
+    found_at = 2 + 2 + 0xFFFE
+    inside = found_at - len(content[:2] + b"\xff\xd0" + comment + b"\xff\xfe\0\0")
+    false_scan = bombs.jpeg_segment(0xFE, bytes(inside) + b"\xff\xda\0\x0c\3")
+    return content[:2] + b"\xff\xd0" + comment + false_scan + content[2:]
+
+
+def large_file():
+    whole = bombs.claimed_png(5_792, 5_792)
+    return whole[: whole.index(b"IDAT") - 4] + bombs.chunk(b"IDAT", bytes(40_000_000))
+
+
 def tiff_of_ycbcr():
     rgb, ycbcr = (struct.pack("<HHII", 262, 4, 1, kind) for kind in (2, 6))
     whole = bombs.tiff(4_000, 4_000, rows=4_000, bits=(8,) * 3, compression=7, content=b"\0")
@@ -276,6 +325,8 @@ COSTLY = {
     ),
     "TIFF, 16 Mpx of YCbCr in one strip": tiff_of_ycbcr,
     "JPEG, 49 Mpx, its colours one after another": one_colour_first,
+    "the same behind a marker without length": lambda: behind_a_marker_without_length(one_colour_first()),
+    "PNG, 33 Mpx in a file of 40 MB": large_file,
     "JPEG, 25 Mpx of 4:4:4 in scans": lambda: claimed_jpeg(5_000, b"\xff\xc2", progressive=True, subsampling=0),
 }
 

@@ -203,10 +203,15 @@ def changed(metadata, path, value):
         (["self_test", "file_logits"], [[10**400] * 10] * 4),
         (["unknown", "score"], "guess"),
         (["unknown", "threshold"], None),
+        (["unknown", "threshold"], -0.1),
+        (["unknown", "threshold"], 1.1),
+        (["input", "std"], 0),
         (["self_test", "images"], "not base64"),
         (["self_test", "images"], ""),
         (["self_test", "file_logits"], [[1.0]]),
         (["self_test", "reference_tolerance"], True),
+        (["self_test", "reference_tolerance"], -1e-4),
+        (["self_test", "file_tolerance"], -1e-4),
         (["self_test"], ...),
         (["weights_sha256"], ...),
         (["weights_sha256"], 0),
@@ -227,6 +232,12 @@ def test_in_the_self_tests_pictures_nothing_is_passed_over(graph, metadata):
     pictures = metadata["self_test"]["images"]
     metadata["self_test"]["images"] = f"{pictures[:8]}!\n{pictures[8:]}"
     refused(seal(graph, metadata), "its metadata is incomplete")
+
+
+def test_a_self_test_of_more_than_four_pictures_is_refused(graph, metadata):
+    test, five = metadata["self_test"], bytes(5 * 28 * 28)
+    metadata["self_test"] = test | contract.self_test_json(five, reference_logits=[[0.0] * 10] * 5)
+    refused(seal(graph, metadata), "its metadata is incomplete: bad self_test images")
 
 
 @pytest.mark.parametrize(

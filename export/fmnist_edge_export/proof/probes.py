@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fmnist_edge_export.data import Images
+from fmnist_edge_runtime.contract import MOST_SELF_TEST_IMAGES
 
 COUNT = 256
 
@@ -29,7 +30,7 @@ def make_probes(real: Images, labels: np.ndarray | None, decided_on: str, self_t
         decisions=real,
         labels=labels,
         decided_on=decided_on,
-        self_test=self_test[:: max(1, len(self_test) // 4)][:4],
+        self_test=self_test[:: max(1, len(self_test) // MOST_SELF_TEST_IMAGES)][:MOST_SELF_TEST_IMAGES],
     )
 
 
