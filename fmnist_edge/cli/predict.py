@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from fmnist_edge_runtime.prediction import Prediction
     from fmnist_edge_runtime.reader import ReadAs
 
-_BATCH = 16  # pictures that a thread or process takes at once, at most
 _MANY = 64  # pictures for which it pays to start processes: that takes as long as reading some hundred small ones
 
 
@@ -131,10 +130,11 @@ class _Asked(NamedTuple):
 def _answered(classifier: "Classifier", names: list[str], asked: _Asked) -> Generator[Said, None, None]:
     """Yield what is said of all pictures in order, a batch at a time, by as many hands as there are cores allowed."""
     from fmnist_edge_runtime.ahead import map_ahead
+    from fmnist_edge_runtime.batches import MOST_AT_ONCE
     from fmnist_edge_runtime.cores import allowed_cores
 
     cores = allowed_cores()
-    size = min(_BATCH, math.ceil(len(names) / (4 * cores)))  # so that no core is left with a batch while others rest
+    size = min(MOST_AT_ONCE, math.ceil(len(names) / (4 * cores)))  # no core is left with a batch while others rest
     batches = [names[start : start + size] for start in range(0, len(names), size)]
     answer = functools.partial(_answered_batch, classifier, asked)
     hands = min(cores, len(batches))

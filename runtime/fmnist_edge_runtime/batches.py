@@ -10,7 +10,7 @@ from PIL import Image
 from fmnist_edge_runtime.errors import ImageError
 from fmnist_edge_runtime.picture import PictureSource, held
 
-_MOST = 16  # pictures that a thread of predict_many reads and answers at once: past this, nothing is gained
+MOST_AT_ONCE = 16  # pictures that a thread or process reads and answers at once: past this, nothing is gained
 _MOST_BYTES = 16 * 2**20  # of files, arrays and PIL images that wait to be answered
 
 
@@ -29,7 +29,7 @@ def batches(images: Iterable[PictureSource]) -> Iterator[list[PictureSource | Im
         for picture in map(_held_or_error, images):
             batch.append(picture)
             weight += _bytes_held(picture)
-            if len(batch) == _MOST or weight > _MOST_BYTES:
+            if len(batch) == MOST_AT_ONCE or weight > _MOST_BYTES:
                 yield batch
                 batch, weight = [], 0
     except Exception:  # the iterator's own: what it gave before is answered first

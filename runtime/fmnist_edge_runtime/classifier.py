@@ -64,16 +64,17 @@ class Classifier:
     def _load(self) -> None:
         # The session, None once it is closed, and the process that made it: one value, so that no thread sees the one
         # without the other.
-        self._live: tuple[Session | None, int] = self._opened()
-        self._warn()
+        self._live: tuple[Session | None, int] = self._open_session()
+        self._warn_if_unfit()
 
-    def _opened(self) -> tuple[Session, int]:
+    def _open_session(self) -> tuple[Session, int]:
         session = Session(self._file, self._threads)
         forks.sessions.add(session)
         return session, os.getpid()
 
-    def _warn(self) -> None:
-        self._report_self_test()
+    def _warn_if_unfit(self) -> None:
+        """Warn if the self-test fails here, or if pictures are read otherwise than the model was made for."""
+        self._check_self_test()
         made_for = self.contract.picture_reader
         if made_for != PICTURE_READER_VERSION:
             log.warning(
@@ -84,7 +85,7 @@ class Classifier:
                 PICTURE_READER_VERSION,
             )
 
-    def _report_self_test(self) -> None:
+    def _check_self_test(self) -> None:
         # It takes as long as four pictures. On a CPU that computes otherwise, nobody should have to find that out from
         # the answers.
         result = self.self_test()
@@ -275,10 +276,10 @@ class Classifier:
             with forks.changing:
                 before = self._live
                 if before[0] is not None and before[1] != os.getpid():
-                    made_here = self._opened()
+                    made_here = self._open_session()
                     if self._live is before:  # else a signal handler has closed it meanwhile, or was first
                         self._live = made_here
-                        self._warn()
+                        self._warn_if_unfit()
         current = self._live[0]
         if current is None:
             raise ModelError(f"{self._file.source}: this classifier is closed; make a new one")

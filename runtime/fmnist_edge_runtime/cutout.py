@@ -9,7 +9,7 @@ that the article is in the middle; each round trusts it less and the colours mor
 import numpy as np
 import numpy.typing as npt
 
-from fmnist_edge_runtime.colours import Floats, Mixture, Palette, to_lab
+from fmnist_edge_runtime.colours import Floats, Mixture, Palette
 
 Mask = npt.NDArray[np.bool_]
 
@@ -24,9 +24,8 @@ _PART = 0.2  # parts of the article are at least this share of the largest one
 _HOLE = 0.03  # holes smaller than this share of the article are filled
 
 
-def cut_out(colours: npt.NDArray[np.uint8]) -> Mask:
-    """Return bool ``[H, W]``, true on the article, for sRGB ``[H, W, 3]``; best at about 56 pixels a side."""
-    lab = to_lab(colours)
+def cut_out(lab: Floats) -> Mask:
+    """Return bool ``[H, W]``, true on the article, for CIELAB ``[H, W, 3]``; best at about 56 pixels a side."""
     palette, walker = Palette(lab), _Walker(lab)
     centre = _centre(*lab.shape[:2])
     belief = np.log(centre / (1 - centre))
@@ -42,13 +41,12 @@ def cut_out(colours: npt.NDArray[np.uint8]) -> Mask:
     return _tidy(article > 0.5)
 
 
-def outline_contrast(colours: npt.NDArray[np.uint8], mask: Mask) -> float:
+def outline_contrast(lab: Floats, mask: Mask) -> float:
     """Return how much neighbours differ across the outline of ``mask``, as a multiple of what they do on the whole.
 
     Where there is an article, its outline is among the steepest edges of the picture; what is cut out of noise or of a
     gradient has an outline like any other line.
     """
-    lab = to_lab(colours)
     across, down = np.sqrt(((lab[:, 1:] - lab[:, :-1]) ** 2).sum(-1)), np.sqrt(((lab[1:] - lab[:-1]) ** 2).sum(-1))
     outline = np.concatenate([across[mask[:, 1:] != mask[:, :-1]], down[mask[1:] != mask[:-1]]])
     if not outline.size:

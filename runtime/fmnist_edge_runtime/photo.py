@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from fmnist_edge_runtime.colours import Floats, to_lab
 from fmnist_edge_runtime.cutout import Mask, cut_out, outline_contrast
 from fmnist_edge_runtime.fmnist_form import fit
 from fmnist_edge_runtime.pose import fold_arms, slant, turned
 
-Floats = npt.NDArray[np.float32]
 Views = npt.NDArray[np.uint8]
 
 _SIDE = 56  # pixels of the longest side while cutting out: twice the network's
@@ -18,7 +18,7 @@ _SMALLEST = 8  # pixels of the shortest side, below which nothing can be told ap
 _FLATTEST = 6  # levels between the darkest and the lightest pixel of any channel, below which nothing is shown
 _FAINTEST_OUTLINE = 1.5  # times the contrast of the whole picture; 1 in 200 photographs of clothes is below
 # What greys an article's 3rd to 97th percentile are stretched over, and by how many degrees more it is turned.
-_WAYS = (((40, 230), 0), ((0, 255), 5), ((0, 255), -5))
+_GREYS_AND_TURNS = (((40, 230), 0), ((0, 255), 5), ((0, 255), -5))
 _LEAST_SPAN = 40  # levels; a plain article's creases are not blown up further
 # Whatever is cut out wrongly looks like a bag, to networks of these labels: what one's probability counts for.
 _GARMENTS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Ankle boot")
@@ -53,8 +53,9 @@ def find_article(image: Image.Image, height: int, width: int) -> Article | None:
     if mask is None:
         if (colours.max((0, 1)).astype(int) - colours.min((0, 1))).max() < _FLATTEST:
             return None
-        mask = cut_out(colours)
-        clear = outline_contrast(colours, mask) >= _FAINTEST_OUTLINE
+        lab = to_lab(colours)
+        mask = cut_out(lab)
+        clear = outline_contrast(lab, mask) >= _FAINTEST_OUTLINE
     if mask.sum() < _SMALLEST**2 // 4:
         return None
     return Article(_views(np.asarray(small.convert("L"), np.float32), mask, height, width), mask, clear)
@@ -64,7 +65,7 @@ def _views(grey: Floats, mask: Mask, height: int, width: int) -> Views:
     """Return the article in its greys and turns, as it lies and, if its arms are spread, folded; and all mirrored."""
     degrees = slant(mask)
     lying, folded = [], []
-    for (darkest, lightest), further in _WAYS:
+    for (darkest, lightest), further in _GREYS_AND_TURNS:
         article, inside = _boxed(*turned(_toned(grey, mask, darkest, lightest), mask, degrees + further))
         lying.append(fit(Image.fromarray(article.round().astype(np.uint8)), height, width))
         folded.append(fold_arms(article, inside, height, width))

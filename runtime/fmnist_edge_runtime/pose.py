@@ -6,9 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from fmnist_edge_runtime.colours import Floats
 from fmnist_edge_runtime.cutout import Mask
-
-Floats = npt.NDArray[np.float32]
 
 _TURNS = np.arange(-40, 41, 5)  # degrees
 _FARTHEST = 30  # degrees; what would have to be turned further was laid askew on purpose, or is no garment
