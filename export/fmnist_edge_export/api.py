@@ -14,8 +14,8 @@ from torch import nn
 
 from fmnist_edge_export import data
 from fmnist_edge_export.calibration import LEAST_TEMPERATURE, MOST_TEMPERATURE, fit_temperature, fit_threshold
-from fmnist_edge_export.data import Images
 from fmnist_edge_export.files import sha256_of_bytes
+from fmnist_edge_export.folder import put_right, undisturbed
 from fmnist_edge_export.formats.quantise import Ranges, calibrate, calibration_images, can_be_quantised
 from fmnist_edge_export.formats.registry import FORMATS
 from fmnist_edge_export.pipeline import export, formats_named
@@ -28,6 +28,7 @@ from fmnist_edge_runtime.contract import MOST_PIXELS, MOST_PIXELS_A_SIDE
 from fmnist_edge_runtime.errors import ImageError, ModelError, first_line
 from fmnist_edge_runtime.reader import read_picture
 from fmnist_edge_runtime.selftest import softmax
+from fmnist_edge_runtime.session import Images
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +46,15 @@ def export_checkpoint(
 ) -> Report:
     """Export ``NAME.safetensors``, with its record beside it, to the folder ``out/NAME``; see :func:`export_model`."""
     asked = formats_named(formats)
-    module, record = load_model(weights)
+    folder = Path(os.path.realpath(weights)).parent
+    put_right(folder)
+    with undisturbed(folder):  # the weights are often in the very folder that an export replaces
+        module, record = load_model(weights)
+        content = weights.read_bytes()
     test, words = data.load_test_or_sample(data_folder)
     labels = test.labels if record.labels == data.LABELS else None
     probes = make_probes(test.images, labels, words, data.load_sample().images)
-    source = Source(module, record, weights.read_bytes())
+    source = Source(module, record, content)
     return export(source, out / record.name, asked, probes, keep_failed=keep_failed, on_step=on_step)
 
 

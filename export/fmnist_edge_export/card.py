@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from fmnist_edge_export import card_pictures
-from fmnist_edge_export.data import Images
 from fmnist_edge_export.files import write_atomically
 from fmnist_edge_export.record import Record
 from fmnist_edge_runtime.errors import printable
+from fmnist_edge_runtime.session import Images
 
 CURVE, CONFUSION, RELIABILITY, MISTAKES = PICTURES = ("curve.png", "confusion.png", "reliability.png", "mistakes.png")
 

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fmnist_edge_export.calibration import BINS, confidence_bins
-from fmnist_edge_export.data import Images
 from fmnist_edge_export.record import Record
 from fmnist_edge_runtime.errors import printable
+from fmnist_edge_runtime.session import Images
 
 _MISTAKES = (4, 8)  # rows and columns of the contact sheet
 _DPI = 100

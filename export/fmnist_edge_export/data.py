@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from fmnist_edge_export.extras import needs_export_extra
 from fmnist_edge_runtime.errors import DataError
+from fmnist_edge_runtime.session import Images
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +42,12 @@ DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 SAMPLE_FOLDER = Path(__file__).parent / "sample"
 
 Split = Literal["train", "test"]
-Images = npt.NDArray[np.uint8]
 
 
 def in_batches(images: Images, most: int) -> Iterator[Images]:
     """Yield uint8 ``[N, H, W]`` in parts of ``most`` pictures of 28 x 28, or of fewer larger ones.
 
-    No part has fewer than two, unless ``most`` is 1 or none are left.
+    Only the last part may have a single one, unless ``most`` is 1.
     """
     size = max(min(most, 2), min(most, most * 28 * 28 // images[0].size))
     for start in range(0, len(images), size):

@@ -1,4 +1,4 @@
-"""A model's folder, replaced as a whole: whoever looks sees the old set or the new one.
+"""A model's folder, replaced as a whole: whoever looks sees the old set, the new one or, for a moment, none.
 
 The new set is made in ``.NAME.fmnist-edge-new-*`` beside the target. Then the target is renamed to
 ``.NAME.fmnist-edge-old``, the new set to the target's name, and the old set removed. A process killed between the two
@@ -88,6 +88,13 @@ def recover(target: Path) -> None:
             for stale in [] if sys.platform == "win32" else target.parent.glob(f"{glob.escape(_new(target))}*"):
                 with contextlib.suppress(OSError), locked(stale, wait=False):  # in use, or gone by now
                     shutil.rmtree(stale, ignore_errors=True)
+
+
+def put_right(path: Path) -> None:
+    """Recover ``path``, or the folder that it was in."""
+    for folder in [path] if path.is_dir() else [] if path.exists() else [path.parent, path]:
+        if folder.name and is_listable(folder.parent):  # the root of the file system has no name
+            recover(folder)
 
 
 def refuse_unless_replaceable(target: Path) -> None:

@@ -44,4 +44,6 @@ def find_origins(model: str, recipe: Recipe, folder: Path) -> Origins:
     if not recipe.begins_as:
         return Origins(teachers, None, digests)
     module, record = load_model(weights)
+    if digests.get(recipe.begins_as, record.weights_sha256) != record.weights_sha256:
+        raise ModelError(f"{weights}: not what {files[recipe.begins_as].name} beside it was exported from")
     return Origins(teachers, module.state_dict(), digests | {recipe.begins_as: record.weights_sha256})

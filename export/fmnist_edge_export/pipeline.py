@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 
 from fmnist_edge_export import manifest
 from fmnist_edge_export.card import PICTURES, Answers, is_card, write_card
-from fmnist_edge_export.data import Images, in_batches
+from fmnist_edge_export.data import in_batches
 from fmnist_edge_export.files import sha256_of, sha256_of_bytes, write_atomically
 from fmnist_edge_export.folder import recover, refuse_unless_replaceable, staging, swap, undisturbed
 from fmnist_edge_export.formats.registry import FORMATS, Format
@@ -25,6 +25,7 @@ from fmnist_edge_export.record import Logits, Record, weights_of
 from fmnist_edge_export.source import Source, as_lists, self_test
 from fmnist_edge_runtime.errors import ModelError, ParityError
 from fmnist_edge_runtime.modelfile import MOST_BYTES
+from fmnist_edge_runtime.session import Images
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def export(
     refuse_unless_replaceable(target)
     recover(target)
     with undisturbed(target):
-        _refuse_strangers(source.record.name, target)
+        _refuse_foreign_files(source.record.name, target)
     rejected = target.with_name(f"{target.name}.failed") if keep_failed else None
     if rejected and os.path.lexists(rejected) and not _was_rejected(rejected, source.record.name):
         raise ModelError(f"{rejected}: holds what no export has rejected; move it elsewhere")
@@ -203,7 +204,7 @@ def _our_files(name: str) -> set[str]:
     return {manifest.NAME, "README.md", *PICTURES, *_model_files(name)}
 
 
-def _refuse_strangers(name: str, target: Path) -> None:
+def _refuse_foreign_files(name: str, target: Path) -> None:
     """Raise if an export would replace files that none has written: a README, say, of the folder one stands in.
 
     What exports have written is in the manifest. Where only a record is, as in a clone or after training, all is taken
@@ -216,8 +217,8 @@ def _refuse_strangers(name: str, target: Path) -> None:
         written = taken if _is_record(target / f"{name}.json") else set()
         if "README.md" in written and not is_card(target / "README.md", name):
             written = written - {"README.md"}
-    if strangers := sorted(taken - written):
-        raise ModelError(f"{target}: holds a {strangers[0]} that no export has written; name another folder")
+    if foreign := sorted(taken - written):
+        raise ModelError(f"{target}: holds a {foreign[0]} that no export has written; name another folder")
 
 
 def _was_rejected(folder: Path, name: str) -> bool:
@@ -236,12 +237,12 @@ def _is_record(path: Path) -> bool:
         return False
 
 
-def _refuse_newer_forms(name: str, target: Path, new: Path, carried: dict[str, bytes]) -> None:
+def _refuse_newer_forms(name: str, target: Path, new: Path, kept: dict[str, bytes]) -> None:
     """Raise if another export has made a form meanwhile that this one has not, or carries over as it was before."""
     for form in FORMATS.values():
         file = target / form.file_name(name)
-        proven_here = form.name not in carried and (new / file.name).is_file()
-        if not proven_here and file.is_file() and file.read_bytes() != carried.get(form.name):
+        proven_here = form.name not in kept and (new / file.name).is_file()
+        if not proven_here and file.is_file() and file.read_bytes() != kept.get(form.name):
             raise ModelError(f"{file}: made by another export meanwhile; {target} stays as that left it, export again")
 
 

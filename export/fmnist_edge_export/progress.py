@@ -29,9 +29,10 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Run:
-    """What is being trained, and how: two runs with equal fields give equal weights on the same machine.
+    """What is being trained, and how.
 
-    ``teachers`` maps the name of each network it learns from, or begins as, to the sha256 of that network's weights.
+    Two runs with equal fields, taught by the same files, give equal weights on the same machine. ``teachers``
+    maps the name of each network it learns from, or begins as, to the sha256 of that network's weights.
     """
 
     architecture: str

@@ -72,7 +72,7 @@ class Record:
             check_types(record)
             ranges = record.ranges and {name: (low, high) for name, (low, high) in record.ranges.items()}
             return replace(record, labels=tuple(record.labels), ranges=ranges)
-        except (ModelError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ModelError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise ModelError(f"{source}: not a model's record ({error}); train the model again") from error
 
 

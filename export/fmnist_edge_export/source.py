@@ -9,11 +9,11 @@ import torch
 from onnx import ModelProto
 from torch import nn
 
-from fmnist_edge_export.data import Images
 from fmnist_edge_export.formats.onnx_core import export_core
 from fmnist_edge_export.formats.scores import Scores
 from fmnist_edge_export.record import Record, tool_versions
 from fmnist_edge_runtime.contract import PICTURE_READER_VERSION, SCHEMA_VERSION, self_test_json
+from fmnist_edge_runtime.session import Images
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from fmnist_edge_export.data import Images
 from fmnist_edge_runtime.reader import read_picture
+from fmnist_edge_runtime.session import Images
 
 _SIDE = 84  # pixels; the reader shrinks them to 56, as it does photographs
 _WEIGHT = 0.5  # of the loss, as in the paper

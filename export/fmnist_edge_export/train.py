@@ -149,14 +149,18 @@ def prepare(
     generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
     order, weights = chosen_images(state.losses, recipe.skip, (epoch - 1) / recipe.epochs, generator)
     batches = math.ceil(len(order) / recipe.batch_size)
+    # One generator: what is drawn, and in which order, decides every result.
+    shown = _some_photo_like(seen, recipe.photo_like, generator) if recipe.photo_like else seen
+    strangers = turned(state.strangers, generator)
+    choices = torch.randint(max(1, len(strangers)), (batches, recipe.strangers_per_batch), generator=generator)
     return Lesson(
-        _some_photo_like(seen, recipe.photo_like, generator) if recipe.photo_like else seen,
-        labels,
-        state.soft_labels.get(view),
-        order,
-        weights,
-        turned(state.strangers, generator),
-        torch.randint(max(1, len(state.strangers)), (batches, recipe.strangers_per_batch), generator=generator),
+        images=shown,
+        labels=labels,
+        soft=state.soft_labels.get(view),
+        order=order,
+        weights=weights,
+        strangers=strangers,
+        choices=choices,
     )
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from fmnist_edge_export import manifest
 from fmnist_edge_export.extras import needs_export_extra
 from fmnist_edge_export.files import sha256_of
-from fmnist_edge_export.folder import is_listable, recover, undisturbed
+from fmnist_edge_export.folder import put_right, undisturbed
 from fmnist_edge_export.formats import torchscript_file
 from fmnist_edge_export.proof.bounds import FLOAT, INT8, judge_tolerances
 from fmnist_edge_export.proof.report import Check, Report, self_test_check
+from fmnist_edge_runtime import modelfile
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.contract import Contract
 from fmnist_edge_runtime.errors import FmnistEdgeError, MissingExtraError, ModelError
@@ -39,20 +40,13 @@ def verify(path: str | Path) -> Report:
 
 
 def _checks(path: Path, resolved: Path) -> list[Check]:
-    _put_right(resolved)
+    put_right(resolved)
     if path.is_dir():
         with undisturbed(resolved):
             return _folder_checks(path)
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder; give a model file, or a folder made by fmnist-edge export")
     return _file_checks(path, path.name)
-
-
-def _put_right(path: Path) -> None:
-    """Recover ``path``, or the folder that it was in."""
-    for folder in [path] if path.is_dir() else [] if path.exists() else [path.parent, path]:
-        if folder.name and is_listable(folder.parent):  # the root of the file system has no name
-            recover(folder)
 
 
 def _folder_checks(folder: Path) -> list[Check]:
@@ -63,9 +57,9 @@ def _folder_checks(folder: Path) -> list[Check]:
     checks = [_against_manifest(folder / name, entry) for name, entry in sorted(known.files.items())]
     if not checks:
         return [Check(manifest.NAME, "manifest", False, "lists no files; export the model again")]
-    strangers = sorted(p.name for p in folder.iterdir() if p.suffix in _MODELS and p.name not in known.files)
+    unlisted = sorted(p.name for p in folder.iterdir() if p.suffix in _MODELS and p.name not in known.files)
     unproven = "not in the manifest: no export has proven it; move it elsewhere"
-    checks += [Check(name, "manifest", False, unproven) for name in strangers]
+    checks += [Check(name, "manifest", False, unproven) for name in unlisted]
     for name in sorted(known.files):
         if name.endswith(_MODELS) and (folder / name).is_file():
             try:
@@ -84,25 +78,30 @@ def _against_manifest(path: Path, entry: dict[str, object]) -> Check:
 
 
 def _file_checks(path: Path, subject: str) -> list[Check]:
+    scripted = path.suffix == _TORCHSCRIPT
     try:
-        contract, replayed = _replay_torchscript(path) if path.suffix == _TORCHSCRIPT else _replay_onnx(path)
-    except MissingExtraError:
-        raise
+        content = bounded_bytes(path)
+        contract = torchscript_file.read_contract(content, str(path)) if scripted else modelfile.read(path).contract
     except FmnistEdgeError as error:
         return [Check(subject, "digest", False, str(error))]
-    generous = judge_tolerances(contract.self_test, INT8 if contract.format == "onnx-int8" else FLOAT)
-    self_test = Check(subject, "self-test", False, generous) if generous else self_test_check(subject, replayed)
-    return [Check(subject, "digest", True, "graph and metadata are whole"), self_test]
+    whole = Check(subject, "digest", True, "graph and metadata are whole")
+    if generous := judge_tolerances(contract.self_test, INT8 if contract.format == "onnx-int8" else FLOAT):
+        return [whole, Check(subject, "self-test", False, generous)]
+    try:
+        replayed = _replay_torchscript(content, contract, path) if scripted else _replay_onnx(path)
+    except MissingExtraError:
+        raise
+    except FmnistEdgeError as error:  # what is whole may still be what cannot be run
+        return [whole, Check(subject, "self-test", False, str(error))]
+    return [whole, self_test_check(subject, replayed)]
 
 
-def _replay_onnx(path: Path) -> tuple[Contract, Replay]:
+def _replay_onnx(path: Path) -> Replay:
     with Classifier(path) as classifier:
-        return classifier.contract, classifier.self_test()
+        return classifier.self_test()
 
 
-def _replay_torchscript(path: Path) -> tuple[Contract, Replay]:
-    content = bounded_bytes(path)
-    contract = torchscript_file.read_contract(content, str(path))
+def _replay_torchscript(content: bytes, contract: Contract, path: Path) -> Replay:
     with needs_export_extra(f"replaying {path.name}"):
         from fmnist_edge_export.formats import torchscript
-    return contract, torchscript.load_and_replay(content, contract, str(path))[1]
+    return torchscript.load_and_replay(content, contract, str(path))[1]

@@ -60,9 +60,19 @@ def test_a_hostile_model_ends_the_call_with_one_line(run, root, hostile, call):
         done = run(*[part.replace("PICTURE", picture) for part in call], path)
         said, code = (done.stdout, 1) if call == ["verify"] else (done.stderr, 2)
         assert done.returncode == code, name
-        (line,) = [line for line in said.decode().splitlines() if line != f"{path}:"]
+        (line,) = [line for line in said.decode().splitlines() if line != f"{path}:" and not line.startswith("ok ")]
         assert words in line, name
         assert (done.stdout if call != ["verify"] else done.stderr) == b"", name
+
+
+def test_what_is_whole_and_cannot_be_run_has_a_good_digest(run, metadata, failing_but_for, tmp_path):
+    (tmp_path / "later.onnx").write_bytes(modelfile.seal(failing_but_for(3), metadata))  # its self-test has four
+    done = run("verify", tmp_path / "later.onnx")
+    assert done.returncode == 1
+    _, digest, self_test = done.stdout.decode().splitlines()
+    assert digest.split()[:3] == ["ok", "later.onnx", "digest"]
+    assert self_test.split()[:3] == ["FAILED", "later.onnx", "self-test"]
+    assert "cannot run it" in self_test
 
 
 @pytest.mark.parametrize("count", [1, 100], ids=["a picture", "a folder for several processes"])

@@ -1,6 +1,7 @@
 """What is committed is what the project claims of it."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -67,6 +68,15 @@ def test_a_model_may_begin_as_one_of_its_own_teachers(root):
     assert len(origins.teachers) == len(recipe.teachers)
     assert origins.beginning.keys() == build("edge_large").state_dict().keys()
     assert origins.digests == record(root, "edge_large")["teachers"]
+
+
+def test_a_teacher_that_is_begun_with_is_the_one_that_was_exported(root, tmp_path):
+    name, artifacts = "edge_large_first", root / "artifacts"
+    shutil.copytree(artifacts / name, tmp_path / name)
+    shutil.copy(artifacts / "edge_large/edge_large.int8.onnx", tmp_path / name / f"{name}.int8.onnx")
+    recipe = replace(RECIPES["edge_large"], teachers=(name,))
+    with pytest.raises(ModelError, match=rf"{name}\.safetensors: not what {name}\.int8\.onnx beside it was exported"):
+        find_origins("edge_large", recipe, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["edge", "edge_large"])

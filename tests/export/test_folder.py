@@ -49,7 +49,7 @@ def test_folders_of_somebody_else_beside_it_stay(target, path):
 
 def test_a_folder_is_verified_where_the_one_that_holds_it_may_only_be_entered(target, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != target.parent)  # root may list everything
-    for name in ("folder.locked", "verify.recover"):
+    for name in ("folder.locked", "folder.recover"):
         monkeypatch.setattr(f"fmnist_edge_export.{name}", lambda *_, **__: pytest.fail("it was to be listed"))
     assert verify(target).ok
 

@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from fmnist_edge_export.formats import torchscript_file
+from fmnist_edge_export.formats.onnx_core import as_model
 from fmnist_edge_export.formats.registry import FORMATS
 from fmnist_edge_export.pipeline import sealed
 from fmnist_edge_export.proof.bounds import FLOAT, INT8
@@ -193,6 +194,7 @@ def test_nan_anywhere_is_a_failure(asked):
         ({"reference": np.zeros((4, 10), np.float32), "bounds": (1e9, 1e-4)}, "as it is recorded"),
         ({"bounds": (1e9, 1e-4)}, "tolerances of 1e+09 and 0.0001 are too large"),
         ({"bounds": (1e-4, 1e9)}, "tolerances of 0.0001 and 1e+09 are too large"),
+        ({"bounds": (1.9e-4, 1e-4)}, "tolerances of 0.00019 and 0.0001 are too large"),
     ],
 )
 def test_a_file_does_not_choose_what_its_self_test_proves(sources, probes, truths, change, words):
@@ -235,6 +237,43 @@ def test_int8_weights_are_the_networks_own(root, sources):
         (problem,) = weight_problems(model.SerializeToString(), core)
         assert problem.startswith(f"{name}_quantized: ")
         tensors[name + changed].CopyFrom(onnx.numpy_helper.from_array(kept, name + changed))
+
+
+def test_so_are_its_biases(root, sources):
+    model = onnx.load(root / "artifacts/edge/edge.int8.onnx")
+    name = "blocks2.0.first.conv.weight_bias_quantized"
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name == name)
+    bias.CopyFrom(onnx.numpy_helper.from_array(2 * onnx.numpy_helper.to_array(bias), name))
+    (problem,) = weight_problems(model.SerializeToString(), sources["edge"].core)
+    assert problem.startswith(f"{name}: ")
+
+
+def test_weights_of_another_name_are_nobodys(root, sources):
+    model = onnx.load(root / "artifacts/edge/edge.int8.onnx")
+    name = "blocks2.0.first.conv.weight_quantized"
+    for tensor in model.graph.initializer:
+        tensor.name = "x" if tensor.name == name else tensor.name
+    for node in model.graph.node:
+        node.input[:] = ["x" if read == name else read for read in node.input]
+    problems = weight_problems(model.SerializeToString(), sources["edge"].core)
+    assert problems == ["x: no weights, and no biases, of the network"]
+
+
+def test_a_small_scale_is_held_to_as_a_large_one_is():
+    weights = onnx.numpy_helper.from_array(np.zeros((1, 1), np.int8), "w_quantized")
+    scales = [
+        onnx.numpy_helper.from_array(np.array(scale, np.float32), name)
+        for name, scale in (("a_scale", 1.9e-8), ("w_scale", 1))
+    ]
+    nodes = [
+        onnx.helper.make_node("QuantizeLinear", ["in", "a_scale"], ["a_quantized"]),
+        onnx.helper.make_node("DequantizeLinear", ["a_quantized", "a_scale"], ["a"]),
+        onnx.helper.make_node("DequantizeLinear", ["w_quantized", "w_scale"], ["w"]),
+        onnx.helper.make_node("MatMul", ["a", "w"], ["out"]),
+    ]
+    model = as_model(onnx.helper.make_graph(nodes, "small", [], [], [weights, *scales]), [])
+    problems = quantisation_problems(model.SerializeToString(), {"a": (0, 2.55e-6)})
+    assert "a_scale: 1.9e-08 where 1e-08 is right" in problems
 
 
 @pytest.mark.parametrize(("side", "largest"), [(28, 256), (56, 64), (200, 8), (800, 8)])

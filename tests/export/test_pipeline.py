@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load, save
 
-from fmnist_edge_export import manifest, pipeline
+from fmnist_edge_export import api, manifest, pipeline
 from fmnist_edge_export.card import PICTURES
 from fmnist_edge_export.formats.registry import FORMATS, TORCHSCRIPT
 from fmnist_edge_export.pipeline import export, formats_named
@@ -36,6 +36,13 @@ def test_an_export_is_whole_and_verifies(sources, probes, tmp_path):
     assert verify(tmp_path / "new" / "edge").ok
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["edge"]
     assert export(sources["edge"], tmp_path / "new" / "edge", [FORMATS["onnx"]], probes).ok, "it may be replaced"
+
+
+def test_what_an_export_killed_between_its_renames_left_is_put_right_before_weights_are_looked_for(target, monkeypatch):
+    target.rename(target.with_name(".edge.fmnist-edge-old"))
+    monkeypatch.setattr(api, "export", lambda source, *_, **__: source)
+    exported = api.export_checkpoint(target / "edge.safetensors", target.parent, ["onnx"])
+    assert exported.weights == (target / "edge.safetensors").read_bytes()
 
 
 def test_forms_not_asked_for_are_proven_anew_and_carried_over(sources, probes, target):

@@ -53,6 +53,8 @@ def test_what_is_saved_loads_again(saved):
         {"self_test": {"reference": [[1.0, 2.0], [3.0]]}},
         {"self_test": {"reference": 3}},
         {"self_test": {"reference": [[1.0, float("nan")]]}},
+        {"self_test": {"reference": [[10**400]]}},
+        {"ranges": {"x": [0.0, 10**400]}},
         {"recipe": {"epochs": 1}, "curve": [dict.fromkeys(EPOCH, 1)]},
     ],
     ids=str,

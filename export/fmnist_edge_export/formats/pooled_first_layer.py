@@ -29,9 +29,10 @@ def pool_in_first_layer(core: ModelProto) -> tuple[ModelProto, dict[str, str]]:
         return core, {}
     conv, relu, pool = graph.node[:3]
     kernel, bias = weights[conv.input[1]], weights[conv.input[2]]
+    corners, biases = names_in_first_layer(core)
     new = {
-        f"{conv.name}_corners": _corners(kernel),
-        f"{conv.name}_biases": np.tile(bias, _PLACES * len(_CORNERS)),
+        corners: _corners(kernel),
+        biases: np.tile(bias, _PLACES * len(_CORNERS)),
         f"{pool.name}_shape": np.array([0, height // 2, width // 2 * len(_CORNERS), len(kernel)], np.int64),
     }
     nodes = _nodes(conv, relu, pool, list(new))
@@ -43,6 +44,12 @@ def pool_in_first_layer(core: ModelProto) -> tuple[ModelProto, dict[str, str]]:
     columns, rows, groups = rewritten.graph.input[0].type.tensor_type.shape.dim[1:]
     columns.dim_value, rows.dim_value, groups.dim_value = _COLUMNS, height, width // _COLUMNS
     return rewritten, {node.output[0]: relu.output[0] for node in nodes[2:-1]}
+
+
+def names_in_first_layer(core: ModelProto) -> tuple[str, str]:
+    """Return what the weights and the biases of a first layer are called that is written anew."""
+    name = core.graph.node[0].name
+    return f"{name}_corners", f"{name}_biases"
 
 
 def store_kernel_once(quantised: ModelProto) -> None:

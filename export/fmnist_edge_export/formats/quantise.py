@@ -24,12 +24,13 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 
-from fmnist_edge_export.data import Images, in_batches
+from fmnist_edge_export.data import in_batches
 from fmnist_edge_export.formats.exact_products import MULTIPLIERS, Layer, multiplied_in, rounded
 from fmnist_edge_export.formats.onnx_core import LOGITS, PIXELS
 from fmnist_edge_export.formats.pooled_first_layer import pool_in_first_layer, store_kernel_once
 from fmnist_edge_export.formats.quiet import quiet
 from fmnist_edge_runtime.errors import ModelError
+from fmnist_edge_runtime.session import Images
 
 Ranges = dict[str, tuple[float, float]]
 Spans = dict[str, list[dict[str, Any]]]

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from fmnist_edge_export.data import Images
 from fmnist_edge_export.formats import torchscript, torchscript_file
 from fmnist_edge_export.formats.onnx_contract import onnx_contract
 from fmnist_edge_export.formats.quantise import quantise
@@ -17,7 +16,7 @@ from fmnist_edge_export.source import Source
 from fmnist_edge_runtime import modelfile
 from fmnist_edge_runtime.contract import Contract
 from fmnist_edge_runtime.errors import ModelError
-from fmnist_edge_runtime.session import Scorer, Session
+from fmnist_edge_runtime.session import Images, Scorer, Session
 
 
 @dataclass(frozen=True)

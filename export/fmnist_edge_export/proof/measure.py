@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from fmnist_edge_export.calibration import calibration_error, nll_of_probabilities
-from fmnist_edge_export.data import Images, in_batches
+from fmnist_edge_export.data import in_batches
 from fmnist_edge_export.proof.probes import Probes
 from fmnist_edge_runtime.selftest import softmax
-from fmnist_edge_runtime.session import Scorer
+from fmnist_edge_runtime.session import Images, Scorer
 
 BATCHES = (1, 2, 7, 256)
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fmnist_edge_export.data import Images
 from fmnist_edge_runtime.contract import MOST_SELF_TEST_IMAGES
+from fmnist_edge_runtime.session import Images
 
 COUNT = 256
 

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from fmnist_edge_export.calibration import log_softmax
-from fmnist_edge_export.data import Images, in_batches
+from fmnist_edge_export.data import in_batches
 from fmnist_edge_export.formats.scores import SkipLogSoftmax
 from fmnist_edge_export.source import Source, normalised
 from fmnist_edge_runtime.errors import ModelError, first_line
+from fmnist_edge_runtime.session import Images
 
 _BATCH = 250
 _CLOSE = 1e-4

@@ -9,6 +9,7 @@ from onnx.reference import ReferenceEvaluator
 
 from fmnist_edge_export.formats.exact_products import FITS, MULTIPLIERS, largest_together, multiplied_in
 from fmnist_edge_export.formats.onnx_core import IR_VERSION, OPSET, PIXELS
+from fmnist_edge_export.formats.pooled_first_layer import names_in_first_layer
 from fmnist_edge_export.formats.quantise import Ranges
 from fmnist_edge_runtime.errors import first_line
 from fmnist_edge_runtime.wire import has_external_data
@@ -69,9 +70,9 @@ def quantisation_problems(content: bytes, ranges: Ranges) -> list[str]:
                 problems.append(f"{scale_name}: of no value that was calibrated")
             continue  # else a constant, which has a range of its own
         low, high = min(ranges[value_name][0], 0.0), max(ranges[value_name][1], 0.0)
-        right_scale = (high - low) / 255 or 1.0  # a tensor that is always 0 may have any scale
+        right_scale = (high - low) / 255 or 1.0  # of a tensor that is always 0
         right_zero = round(-low / right_scale)
-        if not np.allclose(scale, right_scale, rtol=1e-5):
+        if not np.allclose(scale, right_scale, rtol=1e-5, atol=0):
             problems.append(f"{scale_name}: {float(scale):g} where {right_scale:g} is right")
         if int(zero) != right_zero:
             problems.append(f"{zero_name or value_name}: {int(zero)} where {right_zero} is right")
@@ -83,7 +84,7 @@ def quantisation_problems(content: bytes, ranges: Ranges) -> list[str]:
 
 
 def weight_problems(content: bytes, core: ModelProto) -> list[str]:
-    """Return which int8 weights of a file, taken back by their scales, are not those of its float ``core``.
+    """Return which weights and biases of an int8 file, taken back by their scales, are not those of its float ``core``.
 
     A first layer that is written anew for its pooling (``pooled_first_layer.py``) has other weights than the
     core's, and is left to what the file answers.
@@ -91,11 +92,19 @@ def weight_problems(content: bytes, core: ModelProto) -> list[str]:
     model = onnx.load_model_from_string(content)
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     own = {f"{tensor.name}_quantized": numpy_helper.to_array(tensor) for tensor in core.graph.initializer}
+    rewritten = {f"{name}_quantized" for name in names_in_first_layer(core)}
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    pictures = {value.name for value in model.graph.input}
     problems = []
     for node in model.graph.node:
-        name = node.input[0] if node.op_type == "DequantizeLinear" else ""
-        if name not in values or name not in own or values[name].dtype != np.int8:
+        name = node.input[0]
+        if node.op_type != "DequantizeLinear" or name in rewritten or _is_activation(name, made_by, pictures):
             continue
+        if name not in own or name not in values:
+            problems.append(f"{name}: no weights, and no biases, of the network")
+            continue
+        if values[name].dtype == np.uint8:
+            continue  # a constant that is added, or the like
         scale = values[node.input[1]]
         if scale.ndim:
             axis = next((entry.i for entry in node.attribute if entry.name == "axis"), 1)
@@ -106,6 +115,13 @@ def weight_problems(content: bytes, core: ModelProto) -> list[str]:
                 steps = float((off / scale).max())
             problems.append(f"{name}: {steps:.3g} steps from the network's weights, at most {_MOST_STEPS}")
     return problems
+
+
+def _is_activation(name: str, made_by: dict[str, NodeProto], pictures: set[str]) -> bool:
+    """Tell whether a value is an activation: the pictures or what is quantised in the graph, perhaps laid out anew."""
+    while name in made_by and made_by[name].op_type in _LAID_OUT_BY:
+        name = made_by[name].input[0]
+    return name in pictures or (name in made_by and made_by[name].op_type == "QuantizeLinear")
 
 
 def _quantisers(model: ModelProto) -> set[tuple[str, str, str]]:

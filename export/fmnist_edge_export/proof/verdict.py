@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_edge_export.data import Images
 from fmnist_edge_export.proof.bounds import REFERENCE_TOLERANCE, Bounds, judge_tolerances
 from fmnist_edge_export.proof.measure import Measurement
 from fmnist_edge_export.proof.report import Check
 from fmnist_edge_runtime.contract import Contract, SelfTest, canonical
+from fmnist_edge_runtime.session import Images
 
 PROBABILITY_ERROR = 1e-6
 ACCURACY_FROM = 10_000  # images
