@@ -93,12 +93,14 @@ def weight_problems(content: bytes, core: ModelProto) -> list[str]:
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     own = {f"{tensor.name}_quantized": numpy_helper.to_array(tensor) for tensor in core.graph.initializer}
     rewritten = {f"{name}_quantized" for name in names_in_first_layer(core)}
-    made_by = {name: node for node in model.graph.node for name in node.output}
-    pictures = {value.name for value in model.graph.input}
+    activations = {value.name for value in model.graph.input}
     problems = []
     for node in model.graph.node:
-        name = node.input[0]
-        if node.op_type != "DequantizeLinear" or name in rewritten or _is_activation(name, made_by, pictures):
+        if activations.intersection(node.input):
+            activations.update(node.output)
+            continue
+        name = node.input[0] if node.op_type == "DequantizeLinear" else ""
+        if not name or name in rewritten:
             continue
         if name not in own or name not in values:
             problems.append(f"{name}: no weights, and no biases, of the network")
@@ -115,13 +117,6 @@ def weight_problems(content: bytes, core: ModelProto) -> list[str]:
                 steps = float((off / scale).max())
             problems.append(f"{name}: {steps:.3g} steps from the network's weights, at most {_MOST_STEPS}")
     return problems
-
-
-def _is_activation(name: str, made_by: dict[str, NodeProto], pictures: set[str]) -> bool:
-    """Tell whether a value is an activation: the pictures or what is quantised in the graph, perhaps laid out anew."""
-    while name in made_by and made_by[name].op_type in _LAID_OUT_BY:
-        name = made_by[name].input[0]
-    return name in pictures or (name in made_by and made_by[name].op_type == "QuantizeLinear")
 
 
 def _quantisers(model: ModelProto) -> set[tuple[str, str, str]]:
