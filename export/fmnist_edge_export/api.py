@@ -16,7 +16,13 @@ from fmnist_edge_export import data
 from fmnist_edge_export.calibration import LEAST_TEMPERATURE, MOST_TEMPERATURE, fit_temperature, fit_threshold
 from fmnist_edge_export.files import sha256_of_bytes
 from fmnist_edge_export.folder import put_right, undisturbed
-from fmnist_edge_export.formats.quantise import Ranges, calibrate, calibration_images, can_be_quantised
+from fmnist_edge_export.formats.quantise import (
+    CALIBRATION_IMAGES,
+    Ranges,
+    calibrate,
+    calibration_images,
+    can_be_quantised,
+)
 from fmnist_edge_export.formats.registry import FORMATS
 from fmnist_edge_export.pipeline import export, formats_named
 from fmnist_edge_export.proof.probes import make_probes
@@ -195,7 +201,7 @@ def _ranges(source: Source, examples: Images) -> tuple[Ranges | None, str]:
         return None, f"no int8 form: onnxruntime finds no ranges for its values ({first_line(error)})"
     if len(examples) < _FEW:
         log.warning("%s: %d examples are few: its int8 form may do worse on others", source.record.name, len(examples))
-    return ranges, f"int8 ranges come from the {len(examples)} examples as well"
+    return ranges, f"int8 ranges come from {min(len(examples), CALIBRATION_IMAGES)} of the examples"
 
 
 def _checked_examples(
@@ -254,7 +260,7 @@ def _number(name: str, given: object) -> float:
 
 def _check_record(record: Record) -> None:
     labels = record.labels
-    if not labels or len(set(labels)) != len(labels) or not all(isinstance(x, str) and x for x in labels):
+    if not labels or not all(isinstance(x, str) and x for x in labels) or len(set(labels)) != len(labels):
         raise ModelError(f"labels {list(labels)}: texts are needed, at least one, all different, none empty")
     check_name(record.name)
     if not all(1 <= side <= MOST_PIXELS_A_SIDE for side in (record.height, record.width)):

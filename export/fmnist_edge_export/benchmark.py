@@ -196,7 +196,7 @@ def advise(rows: Sequence[Row]) -> list[Advice]:
         if not exact:
             advice.append(Advice(model, "none", "no form's self-test holds on this CPU"))
             continue
-        best = min(exact, key=lambda row: row.latency_us)
+        best = min(exact, key=lambda row: row.ratio)
         reasons = [f"{row.form} is less exact on this CPU: its self-test fails" for row in forms if not row.exact]
         reasons += [f"{row.form} takes {row.ratio / best.ratio:.2f} x as long" for row in exact if row is not best]
         advice.append(Advice(model, best.form, "; ".join(reasons) or "the only form here"))

@@ -51,9 +51,11 @@ def fit_temperature(logits: Floats, labels: Labels) -> float:
 def fit_threshold(probabilities: Floats) -> float:
     """Return the best probability that at least 99 % of these images reach: below it a picture counts as unknown.
 
-    It is one image's own, to four digits, rounded down: a step higher, and fewer would reach it.
+    It is one image's own, to four digits, rounded down: a step higher, and fewer would reach it. 1 itself, which hangs
+    on the last digit, is asked of none.
     """
-    return math.floor(float(np.quantile(probabilities.max(axis=1), 1 - KEPT, method="lower")) * 1e4) / 1e4
+    reached = float(np.quantile(probabilities.max(axis=1), 1 - KEPT, method="lower"))
+    return min(math.floor(reached * 1e4) / 1e4, 0.9999)
 
 
 def confidence_bins(probabilities: Floats, labels: Labels) -> tuple[npt.NDArray[np.int64], Floats, Floats]:

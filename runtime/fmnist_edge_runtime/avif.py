@@ -104,9 +104,20 @@ def _items_cost(meta: memoryview, whole: memoryview) -> tuple[float, list[Size]]
         raise ValueError(f"more than {_MOST_PICTURES:,} pictures")
     if others + len(_sole(meta, b"iprp", b"ipco")) > _MOST_OTHER:
         raise ValueError(f"more than {_MOST_OTHER // 2**20} MiB that are no picture")
+    for item in items:
+        if b"Exif" in kinds.get(item.number, ()):
+            _check_exif(bytes(item.data))
     sizes = list({size for claimed in claims.values() for size in claimed})
     cost = sum(_picture_cost(item.data, claims.get(item.number, sizes)) for item in pictures)
     return cost + sum(len(item.data) for item in items if item.is_joined), sizes + grids
+
+
+def _check_exif(data: bytes) -> None:
+    """Refuse Exif data that would be costly: where they begin, from the fifth byte on, the first four say (A.2.1)."""
+    from fmnist_edge_runtime.tiff import refuse_hostile_exif  # not for every start
+
+    for start in {4, 4 + int.from_bytes(data[:4], "big")}:
+        refuse_hostile_exif(data[start:])
 
 
 def _kinds(meta: memoryview) -> dict[int, set[bytes]]:

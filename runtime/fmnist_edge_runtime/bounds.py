@@ -8,11 +8,11 @@ from typing import Any
 
 from PIL.ImageFile import ImageFile
 
-from fmnist_edge_runtime.headers import START_OF_SCAN, jpeg_markers
+from fmnist_edge_runtime.jpeg import components_of_first_scan, count_scans
 
 MOST_PIXELS = 50_000_000
 MOST_BYTES = 132 * 2**20  # an AVIF of 4032 x 3024 pixels, as telephones take them, comes to 129
-_FREE_BYTES = 32 * 2**20  # of a file, which is held while it is decoded; what is above counts
+_FREE_BYTES = 16 * 2**20  # of a file, which is held while it is decoded; what is above counts
 _MOST_VISITS = 1_500_000_000  # of a coefficient by a scan: about a second
 _MOST_IN_PYTHON = 2_500_000  # samples, or bytes by four: a second or two
 _MOST_COMMENTS = 1_000  # in the pixels of a plain PPM; a megabyte is copied for each
@@ -20,8 +20,10 @@ _MOST_LAYERS = 8  # blocks that cover one another; a TIFF may keep its colours a
 
 _AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1")  # which Pillow takes for AVIF
 _DECODERS_IN_PYTHON = ("ppm", "ppm_plain", "bmp_rle")
-_BITS, _COMPRESSION, _COLOURS, _TURN, _ROWS, _TILE_WIDTH, _TILE_HEIGHT = 258, 259, 262, 274, 278, 322, 323
+_BITS, _COMPRESSION, _COLOURS, _TURN, _SAMPLES, _ROWS = 258, 259, 262, 274, 277, 278
+_TILE_WIDTH, _TILE_HEIGHT, _XMP = 322, 323, 700
 _UNCOMPRESSED, _YCBCR = 1, 6
+_WITH_WINDOW = (34_925, 50_000)  # LZMA and Zstandard keep what they have unpacked, up to a strip
 
 
 def too_costly_avif(content: bytes) -> str | None:
@@ -53,13 +55,15 @@ def too_costly(image: ImageFile, size: tuple[int, int], content: bytes) -> str |
         return f"{shape} in this format takes too long to decode"
     needed = image.width * image.height * (1 if image.mode in ("1", "L", "P") else 4)
     if image.format == "WEBP":
-        needed += 12 * image.width * image.height
+        needed += 12 * image.width * image.height + 2 * len(content)  # of which the decoder and Pillow make copies
     elif image.format == "TIFF":
-        needed += _tiff_extra(image) + len(content)  # which its tags may all but fill, and Pillow copies them
+        if _tiled_pixels(image) > _MOST_LAYERS * MOST_PIXELS:
+            return f"its tiles cover its {shape} pixels too often"
+        needed += _tiff_extra(image, content)
     elif image.format in ("JPEG", "MPO") and not _is_one_scan(image, content):
         coefficients = size[0] * size[1] * _samples_a_pixel(image)
         needed += round(2 * coefficients)
-        scans = content.count(bytes([0xFF, START_OF_SCAN]))
+        scans = count_scans(content)
         if coefficients * scans > _MOST_VISITS:
             return f"{shape} in {scans} scans takes too long"
     return _more_than_most(needed, content, shape)
@@ -81,28 +85,38 @@ def _more_than_most(needed: int, content: bytes, what: str) -> str | None:
     return None
 
 
-def _tiff_extra(image: ImageFile) -> int:
-    """Return the bytes that decoding a TIFF takes beside the picture: a strip or tile, and a copy to turn it."""
+def _tiled_pixels(image: ImageFile) -> int:
+    """Return the pixels of a TIFF's tiles, which may be larger than the picture; 0 without tiles."""
     tags: dict[int, Any] = image.tag_v2  # type: ignore[attr-defined]
-    extra = 4 * image.width * image.height if tags.get(_TURN, 1) != 1 else 0
-    if tags.get(_COMPRESSION, _UNCOMPRESSED) == _UNCOMPRESSED:
+    width, height = tags.get(_TILE_WIDTH, 0), tags.get(_TILE_HEIGHT, 0)
+    if not width or not height:
+        return 0
+    return int(-(-image.width // width) * width * -(-image.height // height) * height)
+
+
+def _tiff_extra(image: ImageFile, content: bytes) -> int:
+    """Return the bytes that decoding a TIFF takes beside the picture: tags, a strip or tile, and a copy to turn it."""
+    from fmnist_edge_runtime.tiff import bytes_of_values  # not for every start
+
+    tags: dict[int, Any] = image.tag_v2  # type: ignore[attr-defined]
+    extra = 2 * bytes_of_values(content)
+    if tags.get(_TURN, 1) != 1 or _XMP in tags:  # which may say so as well
+        extra += 4 * image.width * image.height
+    compression = tags.get(_COMPRESSION, _UNCOMPRESSED)
+    if compression == _UNCOMPRESSED:
         return extra
     longest = max(image.size)
     width, height = tags.get(_TILE_WIDTH, longest), tags.get(_TILE_HEIGHT, min(tags.get(_ROWS, longest), longest))
-    bits = sum(tags.get(_BITS, (1,))) + (32 if tags.get(_COLOURS) == _YCBCR else 0)  # made RGBA by libtiff
-    return int(extra + width * height * bits / 8)
+    given = tags.get(_BITS, (1,))
+    bits = sum(given) * (tags.get(_SAMPLES, 1) if len(given) == 1 else 1)
+    bits += 32 if tags.get(_COLOURS) == _YCBCR else 0  # made RGBA by libtiff
+    return int(extra + width * height * bits / 8 * (2 if compression in _WITH_WINDOW else 1))
 
 
 def _is_one_scan(image: ImageFile, content: bytes) -> bool:
     """Whether all components come in the first scan: then a JPEG is decoded line by line, and the scan is the last."""
-    if "progressive" in image.info:
-        return False
     components = len(image.layer)  # type: ignore[attr-defined]
-    return any(
-        content[marker.start + 2 : marker.start + 3] == bytes([components])
-        for marker in jpeg_markers(content)
-        if marker.kind == START_OF_SCAN
-    )
+    return "progressive" not in image.info and components_of_first_scan(content) == components
 
 
 def _samples_a_pixel(image: ImageFile) -> float:

@@ -18,7 +18,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from fmnist_edge_runtime.bounds import MOST_PIXELS, too_costly, too_costly_avif
 from fmnist_edge_runtime.errors import ImageError, first_line
 from fmnist_edge_runtime.fmnist_form import to_grey
-from fmnist_edge_runtime.headers import refuse_hostile_exif, refuse_hostile_header
+from fmnist_edge_runtime.headers import refuse_hostile_exif_of, refuse_hostile_header
 
 PictureSource: TypeAlias = Union[
     str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryIO, Image.Image, npt.NDArray[np.uint8]
@@ -203,7 +203,7 @@ def _decoded(image: Image.Image, name: str) -> Image.Image:
     try:
         image.load()
         image = image.convert("LA") if image.mode == "La" else image  # which nothing but this can be made of
-        refuse_hostile_exif(image)
+        refuse_hostile_exif_of(image)
         turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
         if image.mode == "F" or image.width * image.height > MOST_KEPT_PIXELS:
             from fmnist_edge_runtime.shrink import floats_to_grey, shrunk  # not for every start

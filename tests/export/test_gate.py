@@ -256,7 +256,7 @@ def test_weights_of_another_name_are_nobodys(root, sources):
     for node in model.graph.node:
         node.input[:] = ["x" if read == name else read for read in node.input]
     problems = weight_problems(model.SerializeToString(), sources["edge"].core)
-    assert problems == ["x: no weights, and no biases, of the network"]
+    assert problems == ["x: no constant of the network"]
 
 
 def test_a_small_scale_is_held_to_as_a_large_one_is():

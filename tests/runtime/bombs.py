@@ -115,6 +115,11 @@ def saved(kind, mode, side, **options):
     return buffer.getvalue()
 
 
+def packed_text():
+    """A text of a megabyte that takes four in memory: one of its letters is none of the first 65,536."""
+    return chunk(b"iTXt", b"a\0\1\0\0\0" + zlib.compress("\U0001f600".encode() + b"a" * 999_000))
+
+
 def png_with_texts(count):
     text = zeros(900_000)
     return png(60, 60, 8, GREY, *[chunk(b"zTXt", b"text%d\0\0" % number + text) for number in range(count)])
@@ -204,13 +209,14 @@ LARGEST = {
     "PNG, 33 Mpx of 16-bit RGBA": lambda: png(SCREEN, SCREEN, 16, RGBA),
     "PNG, 33 Mpx of 16-bit grey": lambda: png(SCREEN, SCREEN, 16, GREY),
     "PNG, 33 Mpx of grey and alpha": lambda: png(SCREEN, SCREEN, 8, GREY_ALPHA),
-    "PNG, 33 Mpx of RGBA and 16 MB more": lambda: png(SCREEN, SCREEN, 8, RGBA, chunk(b"prVt", bytes(16_000_000))),
+    "PNG, 33 Mpx of RGBA and 8 MB more": lambda: png(SCREEN, SCREEN, 8, RGBA, chunk(b"prVt", bytes(8_000_000))),
+    "PNG, 33 Mpx of RGBA and 8 packed texts": lambda: png(SCREEN, SCREEN, 8, RGBA, packed_text() * 8),
     "GIF, 50 Mpx": lambda: saved("GIF", "P", 7_071),
     "GIF, 5,000 frames": lambda: many_frames(1_000, 5_000),
     "JPEG, 50 Mpx": lambda: saved("JPEG", "RGB", 7_071),
     "JPEG, 43 Mpx in scans": lambda: saved("JPEG", "RGB", 6_600, progressive=True),
-    "JPEG, 43 Mpx in scans and 16 MB more": lambda: saved("JPEG", "RGB", 6_600, progressive=True).replace(
-        b"\xff\xdb", jpeg_segment(0xFE, bytes(65_533)) * 244 + b"\xff\xdb", 1
+    "JPEG, 43 Mpx in scans and 8 MB more": lambda: saved("JPEG", "RGB", 6_600, progressive=True).replace(
+        b"\xff\xdb", jpeg_segment(0xFE, bytes(65_533)) * 120 + b"\xff\xdb", 1
     ),
     "JPEG, 16 Mpx in 80 scans": lambda: scans(4_000, 80),
     "WebP, 8.3 Mpx": lambda: saved("WEBP", "RGBA", 2_896, lossless=True),

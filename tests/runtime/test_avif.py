@@ -8,7 +8,7 @@ import struct
 
 import numpy as np
 import pytest
-from bombs import HAS_AVIF, box, boxes, lying_avif
+from bombs import HAS_AVIF, box, boxes, exif_of_one_place, lying_avif
 from PIL import Image
 
 from fmnist_edge_runtime.av1 import Frame, frames
@@ -59,6 +59,17 @@ def animation(mode):
 def of_frames(bytes_a_pixel, side=SIDE):
     """The bytes for frames of so many bytes a pixel in all, twice, and for Pillow's pictures of the same size."""
     return round((2 * bytes_a_pixel + 8) * side * side)
+
+
+@needs_avif
+def test_exif_data_are_looked_at_before_the_picture_is_opened(monkeypatch):
+    costly = exif_of_one_place(500, 15_000)
+    content = saved(exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0" + bytes(len(costly) - 14))
+    at = content.index(b"II*\0")
+    content = content[:at] + costly + content[at + len(costly) :]
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(ImageError, match="its tags hold more than they can"):
+        read_picture(content, 28, 28)
 
 
 @needs_avif

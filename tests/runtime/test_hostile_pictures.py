@@ -15,6 +15,7 @@ from PIL import Image
 from fmnist_edge_runtime import picture, shrink
 from fmnist_edge_runtime.errors import ImageError
 from fmnist_edge_runtime.fmnist_form import to_grey
+from fmnist_edge_runtime.jpeg import count_scans
 from fmnist_edge_runtime.reader import read_picture
 
 LIMIT = 200_000_000
@@ -197,12 +198,12 @@ def test_a_list_of_the_pictures_in_a_jpeg_holds_no_more_than_its_segment():
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_what_is_kept_beside_the_pixels_is_bounded(kind):
-    comments = bombs.jpeg_segment(0xFE, bytes(60_000)) * 280
+    comments = bombs.jpeg_segment(0xFE, bytes(60_000)) * 140
     content = {
         "JPEG": before_tables(bombs.saved("JPEG", "RGB", 60), comments),
-        "PNG": bombs.png(60, 60, 8, bombs.GREY, bombs.chunk(b"prVt", bytes(17_000_000))),
+        "PNG": bombs.png(60, 60, 8, bombs.GREY, bombs.chunk(b"prVt", bytes(8_400_000))),
     }
-    with pytest.raises(ImageError, match="more than 16 MiB beside its pixels"):
+    with pytest.raises(ImageError, match="more than 8 MiB beside its pixels"):
         read(content[kind])
 
 
@@ -222,6 +223,86 @@ def test_a_tiff_whose_tags_hold_more_than_the_file_is_refused():
     lie = content.replace(struct.pack("<HHII", 274, 4, 1, 1), struct.pack("<HHII", 274, 7, 10**9, 8))
     with pytest.raises(ImageError, match="its tags hold more than they can"):
         read(lie)
+
+
+@pytest.mark.parametrize("kind", [0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF])
+def test_a_jpeg_that_is_lossless_or_of_arithmetic_codes_is_refused(kind):
+    content = bombs.saved("JPEG", "RGB", 60).replace(b"\xff\xc0", bytes((0xFF, kind)), 1)
+    with pytest.raises(ImageError, match="a lossless, hierarchical or arithmetic-coded JPEG, which is not read"):
+        read(content)
+
+
+def test_a_jpeg_has_one_frame_header_of_few_components():
+    content = bombs.saved("JPEG", "RGB", 60)
+    at = content.index(b"\xff\xc0")
+    twice = content[:at] + content[at : at + 19] + content[at:]
+    long = before_tables(bombs.saved("JPEG", "RGB", 60), bombs.jpeg_segment(0xC0, bytes(6 + 3 * 5)))
+    for made in (twice, long):
+        with pytest.raises(ImageError, match="more than one frame header, or one of too many components"):
+            read(made)
+
+
+def test_a_jpeg_has_few_segments_of_resources():
+    with pytest.raises(ImageError, match="more than 64 segments of resources"):
+        read(before_tables(bombs.saved("JPEG", "RGB", 60), bombs.jpeg_segment(0xED, b"Photoshop 3.0\0") * 65))
+
+
+def test_scans_are_counted_up_to_the_end_of_the_image_and_no_further():
+    scan = bombs.scans(60, 1)[len(bombs.saved("JPEG", "L", 60, progressive=True)) - 2 : -2]
+    whole = bombs.saved("JPEG", "L", 60, progressive=True)
+    assert count_scans(whole) == whole.count(b"\xff\xda")
+    false_end = bombs.jpeg_segment(0xFE, b"\xff\xd9")
+    assert count_scans(whole[:-2] + false_end + 20 * scan + whole[-2:]) == count_scans(whole) + 20
+    assert count_scans(whole + 20 * scan) == count_scans(whole)
+
+
+def test_a_jpeg_with_a_film_behind_it_is_read():
+    film = np.random.default_rng(0).integers(0, 256, 8_000_000, np.uint8).tobytes()
+    assert read(bombs.saved("JPEG", "RGB", 3_000, progressive=True) + film).read_as == "photo"
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpeg_in_a_tiff_is_read_if_it_is_baseline(progressive):
+    content = bombs.saved("JPEG", "L", 64, progressive=progressive)
+    tiff = bombs.tiff(64, 64, rows=64, compression=7, content=content)
+    if not progressive:
+        assert read(tiff).read_as == "photo"
+        return
+    with pytest.raises(ImageError, match="JPEG of another kind than baseline in it"):
+        read(tiff)
+
+
+def test_tiles_far_larger_than_the_picture_are_refused():
+    with pytest.raises(ImageError, match="its tiles cover its 1 x 640 pixels too often"):
+        read(bombs.tiff(1, 640, tile_width=4_000_000, tile_height=16, strips=40, compression=8, content=b"\0"))
+
+
+def test_strips_one_upon_another_are_counted_by_their_bytes():
+    with pytest.raises(ImageError, match="more than 64 MiB in its strips"):
+        read(bombs.tiff(1, 2_000, rows=1, strips=2_000, compression=32_773, content=bytes(100_000)))
+
+
+def test_exif_data_of_a_tiff_hold_few_numbers():
+    with pytest.raises(ImageError, match="more than 20,000 numbers in its tags"):
+        read(bombs.tiff_with_directory(30_000))
+
+
+def test_what_leads_to_exif_data_is_a_place():
+    whole = bombs.tiff(1, 1, turn=1, content=b"\0")
+    with pytest.raises(ImageError, match="a directory that is nowhere"):
+        read(whole.replace(TURN, struct.pack("<HHII", 34_665, 3, 1, len(whole))) + bytes(100))
+
+
+def test_texts_of_a_png_that_may_be_packed_are_few():
+    text = bombs.chunk(b"iTXt", b"a\0\0\0\0\0\xf0\x9f\x98\x80")
+    assert read(bombs.png(60, 60, 8, bombs.GREY, text * 8)).read_as == "photo"
+    with pytest.raises(ImageError, match="more than 8 texts that may be packed"):
+        read(bombs.png(60, 60, 8, bombs.GREY, text * 9))
+
+
+def test_exif_data_as_text_are_not_split_into_any_number_of_lines():
+    with pytest.raises(ImageError, match="more than 3 MiB, or 100,000 lines, of Exif data as text"):
+        read(bombs.png(60, 60, 8, bombs.GREY, bombs.chunk(b"tEXt", b"Raw profile type exif\0" + b"\n" * 200_000)))
 
 
 def test_what_only_begins_like_a_ppm_is_no_image():
@@ -313,6 +394,17 @@ def large_file():
     return whole[: whole.index(b"IDAT") - 4] + bombs.chunk(b"IDAT", bytes(40_000_000))
 
 
+TURN = struct.pack("<HHII", 274, 4, 1, 1)  # a tag of bombs.tiff(turn=1), to make another of
+
+
+def tiff_of_bits_given_once():
+    """Four samples a pixel, of which the bits of the first alone are given."""
+    content = bombs.tiff(4_700, 4_700, rows=4_700, compression=8, content=b"\0")
+    for tag, samples in ((277, 4), (262, 2)):
+        content = content.replace(struct.pack("<HHII", tag, 4, 1, 1), struct.pack("<HHII", tag, 4, 1, samples))
+    return content
+
+
 def tiff_of_ycbcr():
     rgb, ycbcr = (struct.pack("<HHII", 262, 4, 1, kind) for kind in (2, 6))
     whole = bombs.tiff(4_000, 4_000, rows=4_000, bits=(8,) * 3, compression=7, content=b"\0")
@@ -327,6 +419,14 @@ COSTLY = {
     "JPEG, 49 Mpx, its colours one after another": one_colour_first,
     "the same behind a marker without length": lambda: behind_a_marker_without_length(one_colour_first()),
     "PNG, 33 Mpx in a file of 40 MB": large_file,
+    "TIFF, 22 Mpx whose bits are given once": tiff_of_bits_given_once,
+    "TIFF, 32 Mpx and XMP, which may say that it is to be turned": lambda: bombs.tiff(
+        5_700, 5_700, rows=10, turn=1, strips=570, compression=8, content=b"\0"
+    ).replace(TURN, struct.pack("<HHII", 700, 1, 4, 0)),
+    "TIFF, 17 Mpx in one strip of LZMA": lambda: bombs.tiff(
+        4_150, 4_150, rows=4_150, bits=(8,) * 4, compression=34_925, content=b"\0"
+    ),
+    "WebP, 8 Mpx and 30 MB of colour profile": lambda: bombs.saved("WEBP", "RGB", 2_800, icc_profile=bytes(30_000_000)),
     "JPEG, 25 Mpx of 4:4:4 in scans": lambda: claimed_jpeg(5_000, b"\xff\xc2", progressive=True, subsampling=0),
 }
 

@@ -71,7 +71,7 @@ def load_and_replay(content: bytes, contract: Contract, source: str) -> tuple[Sc
     try:
         run = load(content)
         return run, replay(contract, run)
-    except RuntimeError as error:
+    except Exception as error:  # of a forged file anything: its code is its own
         raise ModelError(f"{source}: torch cannot run it ({first_line(error)}); export it again") from error
 
 

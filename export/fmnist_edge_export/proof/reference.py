@@ -15,6 +15,7 @@ from fmnist_edge_runtime.session import Images
 
 _BATCH = 250
 _CLOSE = 1e-4
+_ROUNDED = 1e-2  # sums of probabilities from 1, of half precision too
 
 
 def reference_logits(source: Source, images: Images) -> np.ndarray:
@@ -41,7 +42,7 @@ def refuse_unless_alone_as_together(source: Source, images: Images, together: np
 
 def refuse_probabilities(source: Source, answers: np.ndarray) -> None:
     """Raise ModelError if a module's answers ``[N, K]`` to all kinds of pictures are probabilities, every one."""
-    if answers.shape[1] > 1 and (answers >= 0).all() and np.abs(answers.sum(axis=1) - 1).max() < _CLOSE:
+    if answers.shape[1] > 1 and (answers >= 0).all() and np.abs(answers.sum(axis=1) - 1).max() < _ROUNDED:
         words = "the module returns probabilities; let it return the scores before softmax"
         raise ModelError(f"{source.record.name}: {words}")
 

@@ -84,38 +84,59 @@ def quantisation_problems(content: bytes, ranges: Ranges) -> list[str]:
 
 
 def weight_problems(content: bytes, core: ModelProto) -> list[str]:
-    """Return which weights and biases of an int8 file, taken back by their scales, are not those of its float ``core``.
+    """Return which weights, biases and other constants of an int8 file are not those of its float ``core``.
 
-    A first layer that is written anew for its pooling (``pooled_first_layer.py``) has other weights than the
-    core's, and is left to what the file answers.
+    Those in integers are taken back by their scales. A first layer that is written anew for its pooling
+    (``pooled_first_layer.py``) has other weights than the core's, and is left to what the file answers.
     """
     model = onnx.load_model_from_string(content)
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    own = {f"{tensor.name}_quantized": numpy_helper.to_array(tensor) for tensor in core.graph.initializer}
+    own = {tensor.name: numpy_helper.to_array(tensor) for tensor in core.graph.initializer}
     rewritten = {f"{name}_quantized" for name in names_in_first_layer(core)}
     activations = {value.name for value in model.graph.input}
-    problems = []
+    problems = [
+        f"{name}: not the network's"
+        for name, value in values.items()
+        if name in own and value.tobytes() != own[name].tobytes()
+    ]
     for node in model.graph.node:
         if activations.intersection(node.input):
             activations.update(node.output)
-            continue
-        name = node.input[0] if node.op_type == "DequantizeLinear" else ""
-        if not name or name in rewritten:
-            continue
-        if name not in own or name not in values:
-            problems.append(f"{name}: no weights, and no biases, of the network")
-            continue
-        if values[name].dtype == np.uint8:
-            continue  # a constant that is added, or the like
-        scale = values[node.input[1]]
-        if scale.ndim:
-            axis = next((entry.i for entry in node.attribute if entry.name == "axis"), 1)
-            scale = np.expand_dims(scale, tuple(place for place in range(own[name].ndim) if place != axis))
-        off = np.abs(values[name] * scale - own[name])
-        if not (off <= _MOST_STEPS * scale).all():
-            with np.errstate(all="ignore"):  # a scale may be 0
-                steps = float((off / scale).max())
-            problems.append(f"{name}: {steps:.3g} steps from the network's weights, at most {_MOST_STEPS}")
+        elif node.op_type == "DequantizeLinear" and node.input[0] not in rewritten:
+            problems += _constant_problems(node, values, own)
+    return problems + _bias_problems(model, values)
+
+
+def _constant_problems(node: NodeProto, values: dict[str, np.ndarray], own: dict[str, np.ndarray]) -> list[str]:
+    """Return in what a constant that ``node`` takes back is not the network's."""
+    name = node.input[0]
+    of = name.removesuffix("_quantized")
+    of = of if of in own else of.rstrip("0123456789")  # a bias that several read is there once for each
+    if name not in values or of not in own:
+        return [f"{name}: no constant of the network"]
+    scale, zero = values[node.input[1]], values[node.input[2]] if len(node.input) > 2 else np.zeros(())
+    if scale.ndim:
+        axis = next((entry.i for entry in node.attribute if entry.name == "axis"), 1)
+        around = tuple(place for place in range(own[of].ndim) if place != axis)
+        scale, zero = np.expand_dims(scale, around), np.expand_dims(zero, around) if zero.ndim else zero
+    off = np.abs((values[name] - zero.astype(float)) * scale - own[of])
+    if (off <= _MOST_STEPS * scale).all():
+        return []
+    with np.errstate(all="ignore"):  # a scale may be 0
+        steps = float((off / scale).max())
+    return [f"{name}: {steps:.3g} steps from the network's, at most {_MOST_STEPS}"]
+
+
+def _bias_problems(model: ModelProto, values: dict[str, np.ndarray]) -> list[str]:
+    """Return the biases whose scale is not the product of inputs' and weights': older onnxruntimes take it for that."""
+    taken_back = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    problems = []
+    for node in model.graph.node:
+        parts = [taken_back[name] for name in node.input if name in taken_back]
+        if node.op_type in MULTIPLIERS and len(parts) == 3:
+            of_input, of_weights, of_bias = (values[part.input[1]] for part in parts)
+            if not np.allclose(of_bias, of_input * of_weights, rtol=1e-5, atol=0):
+                problems.append(f"{parts[2].input[1]}: not the product of its inputs' and its weights'")
     return problems
 
 
@@ -156,6 +177,8 @@ def _inexact_products(model: ModelProto, values: dict[str, np.ndarray]) -> list[
             constants[node.output[0]] = constants[node.input[0]][0], laid_out
         elif node.op_type in MULTIPLIERS:
             stored, weights = constants.get(dequantised_from.get(node.input[1], ""), ("", np.zeros(0)))
+            if weights.dtype == np.uint8:
+                problems.append(f"{stored}: weights in uint8, not in int8")
             layer = multiplied_in(node, {node.input[1]: weights.astype(np.int16)}) if weights.dtype == np.int8 else None
             if layer is not None:
                 known.add(stored)
