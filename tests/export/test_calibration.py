@@ -66,6 +66,10 @@ def test_bins_hold_what_they_should_and_the_surest_is_in_the_last():
     assert (confidence[7], accuracy[7]) == (pytest.approx(0.505), 0.5)
 
 
+def test_no_picture_needs_to_be_sure_to_the_last_digit_to_be_known():
+    assert fit_threshold(np.tile([1.0, 0.0], (100, 1))) == 0.9999
+
+
 def test_the_threshold_keeps_99_in_100():
     chances = softmax(drawn(1.0)[0])
     assert (chances.max(axis=1) >= fit_threshold(chances)).mean() == pytest.approx(0.99, abs=0.001)

@@ -171,6 +171,14 @@ def test_the_gate_takes_no_int8_weights_that_it_cannot_place(quantised):
     assert quantisation_problems(changed.SerializeToString(), ranges) == ["stray: int8, and not the weights of a layer"]
 
 
+def test_the_gate_takes_no_weights_in_uint8(quantised):
+    core, ranges = quantised
+    changed = onnx.ModelProto.FromString(core.SerializeToString())
+    tensor = next(x for x in changed.graph.initializer if x.data_type == onnx.TensorProto.INT8 and len(x.dims) > 1)
+    tensor.CopyFrom(numpy_helper.from_array(np.full(tensor.dims, 200, np.uint8), tensor.name))
+    assert f"{tensor.name}: weights in uint8, not in int8" in quantisation_problems(changed.SerializeToString(), ranges)
+
+
 def test_the_gate_finds_neighbours_that_are_too_large_in_every_layer(quantised):
     core, ranges = quantised
     assert quantisation_problems(core.SerializeToString(), ranges) == []

@@ -76,6 +76,28 @@ def test_a_net_of_one_layer_has_no_int8_form_and_the_manifest_says_so(tmp_path, 
     assert "no int8 form: nothing but the last layer, which stays float, multiplies" in notes
 
 
+class Shared(nn.Module):
+    """A convolution that is used twice, and another whose biases are equal to its: one constant, read three times."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.cell, self.other = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)
+        self.last = nn.Linear(8, 4)
+        for layer in (self.cell, self.other):
+            nn.init.constant_(layer.bias, 0.01)
+
+    def forward(self, x):
+        x = self.cell(self.cell(self.first(x).relu()).relu()).relu()
+        return self.last(self.other(x).relu().mean((2, 3)))
+
+
+def test_biases_that_several_layers_read_are_the_networks(tmp_path, sample):
+    torch.manual_seed(0)
+    assert export_model(
+        Shared(), labels="abcd", out=tmp_path / "it", examples=sample.images[:300], formats=["onnx-int8"]
+    ).ok
+
+
 class Masked(Small):
     """A net with infinite values inside, as attention has."""
 

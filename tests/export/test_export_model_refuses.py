@@ -92,6 +92,11 @@ class Annotated(Small):
         return {"written by": "me"}
 
 
+class HalfSoftmax(Small):
+    def forward(self, x):
+        return super().forward(x).softmax(dim=1).half()
+
+
 @pytest.mark.parametrize(
     ("module", "changes", "words"),
     [
@@ -104,10 +109,12 @@ class Annotated(Small):
         (Small(), {"licence": 3}, r"it: cannot be recorded \(licence is 3\)"),
         (Random(), {}, "answers otherwise when it is asked again"),
         (Small(last=nn.Softmax(dim=1)), {}, "returns probabilities"),
+        (HalfSoftmax(), {}, "returns probabilities"),
         (MiddleLogSoftmax(), {}, "log_softmax"),
         (Small(), {"labels": "abc"}, r"returns \[250, 4\], not float \[N, 3\]"),
         (Small(), {"labels": ["a", "a", "b", "c"]}, "all different"),
         (Small(), {"labels": [0, 1, 2, 3]}, "texts are needed"),
+        (Small(), {"labels": [["a"], ["b"], ["c"], ["d"]]}, "texts are needed"),
         (Small(), {"std": 0.0}, "a std above 0"),
         (Small(), {"mean": [0.5]}, r"mean \[0.5\]: one number is needed"),
         (Small(), {"std": "one"}, "std 'one': one number is needed"),

@@ -97,6 +97,14 @@ def test_a_torchscript_file_carries_its_contract_where_torch_finds_it(built, sou
     assert b'"name":"edge"' in extra["fmnist_edge"]
 
 
+@pytest.mark.parametrize("answer", [1, ("a", "b"), (torch.zeros(4, 7), torch.zeros(4, 7))], ids=["1", "texts", "7"])
+def test_a_torchscript_file_that_answers_with_something_else_cannot_be_run(root, monkeypatch, answer):
+    content = (root / "artifacts/edge/edge.torchscript.pt").read_bytes()
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: lambda _: answer)
+    with pytest.raises(ModelError, match="it: torch cannot run it"):
+        torchscript.load_and_replay(content, torchscript_file.read_contract(content, "it"), "it")
+
+
 def test_a_damaged_torchscript_file_is_refused_before_torch_sees_it(root):
     content = (root / "artifacts" / "edge" / "edge.torchscript.pt").read_bytes()
     assert torchscript_file.read_contract(content, "it").name == "edge"

@@ -234,7 +234,7 @@ def test_int8_weights_are_the_networks_own(root, sources):
     for changed, change in (("_scale", lambda value: value * 1.03), ("_quantized", lambda value: value // 4 * 3)):
         kept = onnx.numpy_helper.to_array(tensors[name + changed])
         tensors[name + changed].CopyFrom(onnx.numpy_helper.from_array(change(kept).astype(kept.dtype), name + changed))
-        (problem,) = weight_problems(model.SerializeToString(), core)
+        problem, *_ = weight_problems(model.SerializeToString(), core)
         assert problem.startswith(f"{name}_quantized: ")
         tensors[name + changed].CopyFrom(onnx.numpy_helper.from_array(kept, name + changed))
 
@@ -242,8 +242,7 @@ def test_int8_weights_are_the_networks_own(root, sources):
 def test_so_are_its_biases(root, sources):
     model = onnx.load(root / "artifacts/edge/edge.int8.onnx")
     name = "blocks2.0.first.conv.weight_bias_quantized"
-    bias = next(tensor for tensor in model.graph.initializer if tensor.name == name)
-    bias.CopyFrom(onnx.numpy_helper.from_array(2 * onnx.numpy_helper.to_array(bias), name))
+    changed(model, name, lambda value: value * 2)
     (problem,) = weight_problems(model.SerializeToString(), sources["edge"].core)
     assert problem.startswith(f"{name}: ")
 
@@ -257,6 +256,50 @@ def test_weights_of_another_name_are_nobodys(root, sources):
         node.input[:] = ["x" if read == name else read for read in node.input]
     problems = weight_problems(model.SerializeToString(), sources["edge"].core)
     assert problems == ["x: no constant of the network"]
+
+
+def changed(model, name, change):
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == name)
+    value = onnx.numpy_helper.to_array(tensor)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(change(value).astype(value.dtype), name))
+
+
+def test_so_is_what_stays_float(root, sources):
+    model = onnx.load(root / "artifacts/edge/edge.int8.onnx")
+    changed(model, "head.weight", lambda value: value * np.float32(1.1))
+    problems = weight_problems(model.SerializeToString(), sources["edge"].core)
+    assert problems == ["head.weight: not the network's"]
+
+
+def test_a_bias_has_the_scale_of_what_it_is_added_to(root, sources):
+    model = onnx.load(root / "artifacts/edge/edge.int8.onnx")
+    name = "blocks2.0.first.conv.weight_bias_quantized"
+    changed(model, name, lambda value: value // 2)
+    changed(model, f"{name}_scale", lambda value: value * 2)
+    problems = weight_problems(model.SerializeToString(), sources["edge"].core)
+    assert problems == [f"{name}_scale: not the product of its inputs' and its weights'"]
+
+
+def added(constant, scale, zero):
+    """Two models of x + constant: as the core has it, and with the constant in uint8."""
+    inputs = [onnx.helper.make_tensor_value_info("pixels", onnx.TensorProto.FLOAT, ["batch", 2])]
+    add = onnx.helper.make_node("Add", ["pixels", "c"], ["logits"], name="add_0")
+    core = as_model(
+        onnx.helper.make_graph([add], "core", inputs, [], [onnx.numpy_helper.from_array(constant, "c")]), []
+    )
+    parts = {"c_quantized": np.array([0, 100], np.uint8), "c_scale": np.float32(scale), "c_zero_point": np.uint8(zero)}
+    back = onnx.helper.make_node("DequantizeLinear", list(parts), ["d"])
+    constants = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in parts.items()]
+    graph = onnx.helper.make_graph(
+        [back, onnx.helper.make_node("Add", ["pixels", "d"], ["logits"])], "file", inputs, [], constants
+    )
+    return as_model(graph, []).SerializeToString(), core
+
+
+@pytest.mark.parametrize(("scale", "zero", "good"), [(0.02, 50, True), (0.04, 50, False), (0.02, 90, False)])
+def test_a_constant_that_is_added_is_the_networks(scale, zero, good):
+    content, core = added(np.array([-1.0, 1.0], np.float32), scale, zero)
+    assert (weight_problems(content, core) == []) == good
 
 
 def test_a_small_scale_is_held_to_as_a_large_one_is():
