@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL.ImageFile import ImageFile
 
-from fmnist_edge_runtime.jpeg import components_of_first_scan, count_scans
+from fmnist_edge_runtime.jpeg import count_scans, is_one_scan
 
 MOST_PIXELS = 50_000_000
 MOST_BYTES = 132 * 2**20  # an AVIF of 4032 x 3024 pixels, as telephones take them, comes to 129
@@ -60,7 +60,7 @@ def too_costly(image: ImageFile, size: tuple[int, int], content: bytes) -> str |
         if _tiled_pixels(image) > _MOST_LAYERS * MOST_PIXELS:
             return f"its tiles cover its {shape} pixels too often"
         needed += _tiff_extra(image, content)
-    elif image.format in ("JPEG", "MPO") and not _is_one_scan(image, content):
+    elif image.format in ("JPEG", "MPO") and not is_one_scan(content):
         coefficients = size[0] * size[1] * _samples_a_pixel(image)
         needed += round(2 * coefficients)
         scans = count_scans(content)
@@ -111,12 +111,6 @@ def _tiff_extra(image: ImageFile, content: bytes) -> int:
     bits = sum(given) * (tags.get(_SAMPLES, 1) if len(given) == 1 else 1)
     bits += 32 if tags.get(_COLOURS) == _YCBCR else 0  # made RGBA by libtiff
     return int(extra + width * height * bits / 8 * (2 if compression in _WITH_WINDOW else 1))
-
-
-def _is_one_scan(image: ImageFile, content: bytes) -> bool:
-    """Whether all components come in the first scan: then a JPEG is decoded line by line, and the scan is the last."""
-    components = len(image.layer)  # type: ignore[attr-defined]
-    return "progressive" not in image.info and components_of_first_scan(content) == components
 
 
 def _samples_a_pixel(image: ImageFile) -> float:

@@ -13,15 +13,15 @@ _MOST_COPIED = 8 * 2**20  # bytes before the first scan, of which Pillow keeps c
 _MOST_EXIF_PARTS = 64  # which Pillow joins, copying what it has each time
 _MOST_RESOURCES = 64  # segments of Photoshop's, of whose parts Pillow makes a dictionary
 _MOST_INDEX_BYTES = 2**16  # of the list of the pictures in the file (MPF): the most that a segment holds
-_LONGEST_FRAME_HEADER = 8 + 3 * 4  # of four components (B.2.2)
+_LONGEST_FRAME_HEADER = 8 + 3 * 4  # bytes, of four components (B.2.2)
 
 _EXIF, _INDEX = b"Exif\0\0", b"MPF\0"
 _PADDING, _STUFFING, _END = 0xFF, 0x00, -1
 _WITHOUT_LENGTH = (_PADDING, _STUFFING, 0x01, *range(0xD0, 0xDA))  # markers that stand alone (B.1.1.3)
 _FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
-SEQUENTIAL = (0xC0, 0xC1)  # baseline and extended
-_FRAMES_READ = (*SEQUENTIAL, 0xC2)  # and progressive: all by Huffman codes
-_END_OF_IMAGE, START_OF_SCAN, _APP1, _APP2, _APP13 = 0xD9, 0xDA, 0xE1, 0xE2, 0xED
+_SEQUENTIAL = (0xC0, 0xC1)  # baseline and extended
+_FRAMES_READ = (*_SEQUENTIAL, 0xC2)  # and progressive: all by Huffman codes
+_END_OF_IMAGE, _START_OF_SCAN, _APP1, _APP2, _APP13 = 0xD9, 0xDA, 0xE1, 0xE2, 0xED
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # behind the data of a scan
 
 
@@ -44,17 +44,22 @@ def markers(content: bytes) -> Iterator[Marker]:
         found = len(content) if found < 0 else found
         kind = content[found + 1] if found + 1 < len(content) else _END
         yield Marker(kind, found + 2, found - at)
-        if kind in (START_OF_SCAN, _END):
+        if kind in (_START_OF_SCAN, _END):
             return
         at = found + (1 if kind == _PADDING else 2)
         if kind not in _WITHOUT_LENGTH:
             at = _behind(content, at)
 
 
-def components_of_first_scan(content: bytes) -> int:
-    """Return how many components come in the first scan; 0 if there is none."""
-    *_, last = markers(content)
-    return content[last.start + 2] if last.kind == START_OF_SCAN and last.start + 2 < len(content) else 0
+def is_one_scan(content: bytes) -> bool:
+    """Tell whether all components come in the first scan: then it is the last, and is decoded line by line."""
+    components = b""
+    for kind, start, _ in markers(content):
+        if kind in _SEQUENTIAL:
+            components = content[start + 7 : start + 8]
+        elif kind == _START_OF_SCAN:
+            return components != b"" and content[start + 2 : start + 3] == components
+    return False
 
 
 def count_scans(content: bytes) -> int:
@@ -62,15 +67,10 @@ def count_scans(content: bytes) -> int:
     *_, (kind, at, _) = markers(content)
     scans = 0
     while kind not in (_END, _END_OF_IMAGE):
-        scans += kind == START_OF_SCAN
+        scans += kind == _START_OF_SCAN
         found = _NEXT_MARKER.search(content, at if kind in _WITHOUT_LENGTH else _behind(content, at))
         kind, at = (content[found.end() - 1], found.end()) if found else (_END, at)
     return scans
-
-
-def frame_kind(content: bytes) -> int:
-    """Return the marker of a JPEG's first frame header, -1 if there is none before the first scan."""
-    return next((kind for kind, _, _ in markers(content) if kind in _FRAMES), -1)
 
 
 def refuse_hostile_jpeg(content: bytes) -> None:
@@ -85,7 +85,7 @@ def refuse_hostile_jpeg(content: bytes) -> None:
         resources += kind == _APP13
         if kind in _FRAMES and kind not in _FRAMES_READ:
             raise ValueError("a lossless, hierarchical or arithmetic-coded JPEG, which is not read")
-        if frames > 1 or (kind in _FRAMES and len(_segment(content, start)) > _LONGEST_FRAME_HEADER):
+        if frames > 1 or (kind in _FRAMES and _behind(content, start) - start > _LONGEST_FRAME_HEADER):
             raise ValueError("more than one frame header, or one of too many components")
         if resources > _MOST_RESOURCES:
             raise ValueError(f"more than {_MOST_RESOURCES} segments of resources")

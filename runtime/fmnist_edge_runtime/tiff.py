@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from fmnist_edge_runtime.jpeg import SEQUENTIAL, frame_kind
+from fmnist_edge_runtime.jpeg import is_one_scan
 
 _MOST_STRIPS = 100_000  # or tiles
 _MOST_STRIP_BYTES = 64 * 2**20  # of all of them, wherever they are: libtiff may copy each
@@ -16,7 +16,8 @@ _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 _TYPES_AS_BYTES = (1, 2, 7)  # BYTE, ASCII and UNDEFINED, which stay as they are
 _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES, _COMPRESSION, _OLD_JPEG = 273, 279, 324, 325, 259, 513
 _JPEG = (6, 7)  # compressions: as it was, and as it is
-_MOST_FRAMES = 1_000  # of JPEG in different places
+_MOST_BEFORE_SCAN = 2**16  # bytes of each
+_MOST_FRAMES = 10_000  # of JPEG in different places
 _NUMBERS = {3: "H", 4: "I", 16: "Q"}  # how SHORT, LONG and LONG8 are packed
 _PLACES = (4, 13, 16, 18)  # LONG, IFD and the like: what leads to a directory
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"II\0*", b"MM*\0")  # the last two wrong; Pillow takes them
@@ -109,15 +110,15 @@ def _numbers(content: bytes, entries: list[_Entry], tag: int) -> list[int]:
 
 
 def _check_frames(content: bytes, entries: list[_Entry]) -> None:
-    """Refuse JPEG of many scans, or coded otherwise than by Huffman codes, in a TIFF."""
+    """Refuse JPEG in a TIFF that is progressive, or in several scans, of which nobody knows how many."""
     if not set(_numbers(content, entries, _COMPRESSION)).intersection(_JPEG):
         return
     places = {place for tag in (_STRIPS, _TILES, _OLD_JPEG) for place in _numbers(content, entries, tag)}
     if len(places) > _MOST_FRAMES:
         raise ValueError(f"more than {_MOST_FRAMES:,} strips of JPEG")
     for place in places:
-        if content[place : place + 2] == b"\xff\xd8" and frame_kind(content[place : place + 2**16]) not in SEQUENTIAL:
-            raise ValueError("JPEG of another kind than baseline in it")
+        if content[place : place + 2] == b"\xff\xd8" and not is_one_scan(content[place : place + _MOST_BEFORE_SCAN]):
+            raise ValueError("JPEG in it that is not in one scan")
 
 
 def _check_numbers(entries: list[_Entry]) -> None:
