@@ -67,7 +67,7 @@ def test_bins_hold_what_they_should_and_the_surest_is_in_the_last():
 
 
 def test_no_picture_needs_to_be_sure_to_the_last_digit_to_be_known():
-    assert fit_threshold(np.tile([1.0, 0.0], (100, 1))) == 0.9999
+    assert fit_threshold(np.tile([1.0, 0.0], (100, 1))) == 0.999999
 
 
 def test_the_threshold_keeps_99_in_100():
