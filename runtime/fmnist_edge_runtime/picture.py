@@ -8,8 +8,8 @@ they are decoded.
 import io
 import os
 import warnings
-from collections.abc import Coroutine
-from typing import BinaryIO, TypeAlias, Union
+from collections.abc import Callable, Coroutine
+from typing import BinaryIO, TypeAlias, TypeVar, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from fmnist_edge_runtime.headers import refuse_hostile_exif_of, refuse_hostile_h
 PictureSource: TypeAlias = Union[
     str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryIO, Image.Image, npt.NDArray[np.uint8]
 ]
+
+Given = TypeVar("Given")
 
 _FIRST_BYTES = 64 * 2**10  # asked for first: Python makes room for all that is asked for, and most files are smaller
 MOST_FILE_BYTES = 64 * 2**20
@@ -123,7 +125,7 @@ def _decode(content: bytes, name: str) -> Image.Image:
     if len(content) > MOST_FILE_BYTES:
         raise _too_many_bytes(name)
     try:
-        refuse_hostile_header(content)
+        _pass_on(refuse_hostile_header, content, name)
         _refuse(name, too_costly_avif(content))
         image = Image.open(io.BytesIO(content), formats=_available_formats(content))
         _refuse_empty(image, name)
@@ -178,6 +180,14 @@ def _refuse(name: str, reason: str | None) -> None:
         raise ImageError(f"{name}: {reason}; make it smaller")
 
 
+def _pass_on(check: Callable[[Given], None], given: Given, name: str = "") -> None:
+    """Raise what ``check`` raises as an ImageError that says what to do."""
+    try:
+        check(given)
+    except ValueError as error:
+        raise ImageError(f"{name}{': ' if name else ''}{error}; save it anew, as PNG or JPEG") from error
+
+
 def _available_formats(content: bytes) -> list[str]:
     if content.startswith(_COMMON):
         Image.preinit()
@@ -203,7 +213,7 @@ def _decoded(image: Image.Image, name: str) -> Image.Image:
     try:
         image.load()
         image = image.convert("LA") if image.mode == "La" else image  # which nothing but this can be made of
-        refuse_hostile_exif_of(image)
+        _pass_on(refuse_hostile_exif_of, image)
         turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
         if image.mode == "F" or image.width * image.height > MOST_KEPT_PIXELS:
             from fmnist_edge_runtime.shrink import floats_to_grey, shrunk  # not for every start
