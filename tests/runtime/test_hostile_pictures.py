@@ -186,7 +186,7 @@ def test_a_second_head_hides_no_exif_data():
 
 
 def test_exif_data_of_heads_alone_are_refused_and_not_taken_off_one_by_one():
-    with pytest.raises(ImageError, match="Exif data with more than two heads; save it anew, as PNG or JPEG$"):
+    with pytest.raises(ImageError, match=r"Exif data with more than two heads; save it anew, as PNG or JPEG$"):
         read(bombs.png(60, 60, 8, bombs.GREY, bombs.chunk(b"eXIf", b"Exif\0\0" * 170_000)))
 
 
