@@ -13,11 +13,13 @@ from fmnist_edge_runtime.jpeg import refuse_hostile_jpeg
 _MOST_BEFORE = 2**20  # bytes before the first pixels, where Pillow goes through them one by one
 _MOST_PARTS = 100_000  # chunks of a PNG
 _MOST_COPIED = 8 * 2**20  # bytes of a PNG that are no pixels, of which Pillow keeps copies
-_MOST_TEXTS = 8  # of a PNG that may be longer in memory: packed, or of characters that take up to four bytes
+_MOST_UNPACKED = 32 * 2**20  # bytes of a PNG's texts that may be longer in memory
+_LONGEST_TEXT, _MOST_PACKED = 2**20, 1032  # characters that Pillow unpacks of a text, and deflate of a byte
 _MOST_TEXT, _MOST_LINES = 3 * 2**20, 100_000  # of Exif data as text: two letters a byte
 
 _PNG, _JPEG, _GIF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8"
-_PNG_PIXELS, _PNG_TEXTS = (b"IDAT", b"fdAT"), (b"zTXt", b"iTXt")
+_PNG_PIXELS = (b"IDAT", b"fdAT")
+_PNG_TEXTS = {b"zTXt": 1, b"iTXt": 4}  # bytes that a character may take
 _PPM = tuple(b"P%c" % letter for letter in b"0123456fFy")
 _TIFF = (b"II", b"MM")
 _EXIF_AS_TEXT = "Raw profile type exif"
@@ -55,17 +57,18 @@ def refuse_hostile_exif_of(image: Image.Image) -> None:
 
 
 def _check_png(content: bytes) -> None:
-    at, copied, texts = len(_PNG), 0, 0
+    at, copied, unpacked = len(_PNG), 0, 0
     for _ in range(_MOST_PARTS):
         length, kind = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
         if kind in (b"IEND", b""):
             return
-        copied += 0 if kind in _PNG_PIXELS else min(length, len(content) - at)
-        texts += kind in _PNG_TEXTS
+        there = min(length, len(content) - at)
+        copied += 0 if kind in _PNG_PIXELS else there
+        unpacked += _PNG_TEXTS.get(kind, 0) * max(there, min(_MOST_PACKED * there, _LONGEST_TEXT))
         if copied > _MOST_COPIED:
             raise ValueError(f"more than {_MOST_COPIED // 2**20} MiB beside its pixels")
-        if texts > _MOST_TEXTS:
-            raise ValueError(f"more than {_MOST_TEXTS} texts that may be packed")
+        if unpacked > _MOST_UNPACKED:
+            raise ValueError(f"more than {_MOST_UNPACKED // 2**20} MiB of texts, as far as their lengths tell")
         at += 12 + length
     raise ValueError(f"more than {_MOST_PARTS:,} chunks")
 

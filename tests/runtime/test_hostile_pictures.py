@@ -292,11 +292,12 @@ def test_what_leads_to_exif_data_is_a_place():
         read(whole.replace(TURN, struct.pack("<HHII", 34_665, 3, 1, len(whole))) + bytes(100))
 
 
-def test_texts_of_a_png_that_may_be_packed_are_few():
-    text = bombs.chunk(b"iTXt", b"a\0\0\0\0\0\xf0\x9f\x98\x80")
-    assert read(bombs.png(60, 60, 8, bombs.GREY, text * 8)).read_as == "photo"
-    with pytest.raises(ImageError, match="more than 8 texts that may be packed"):
-        read(bombs.png(60, 60, 8, bombs.GREY, text * 9))
+def test_texts_of_a_png_are_counted_as_what_they_may_be_unpacked():
+    short = bombs.chunk(b"iTXt", b"Title\0\0\0ja\0\0" + "\U0001f600".encode() * 5)
+    assert read(bombs.png(60, 60, 8, bombs.GREY, short * 100)).read_as == "photo"
+    assert read(bombs.png(60, 60, 8, bombs.GREY, bombs.packed_text() * 8)).read_as == "photo"
+    with pytest.raises(ImageError, match="more than 32 MiB of texts"):
+        read(bombs.png(60, 60, 8, bombs.GREY, bombs.packed_text() * 9))
 
 
 def test_exif_data_as_text_are_not_split_into_any_number_of_lines():
