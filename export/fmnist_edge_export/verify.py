@@ -80,15 +80,14 @@ def _against_manifest(path: Path, entry: dict[str, object]) -> Check:
 def _file_checks(path: Path, subject: str) -> list[Check]:
     scripted = path.suffix == _TORCHSCRIPT
     try:
-        content = bounded_bytes(path)
-        contract = torchscript_file.read_contract(content, str(path)) if scripted else modelfile.read(path).contract
+        contract = _torchscript_contract(path) if scripted else modelfile.read(path).contract
     except FmnistEdgeError as error:
         return [Check(subject, "digest", False, str(error))]
     whole = Check(subject, "digest", True, "graph and metadata are whole")
     if generous := judge_tolerances(contract.self_test, INT8 if contract.format == "onnx-int8" else FLOAT):
         return [whole, Check(subject, "self-test", False, generous)]
     try:
-        replayed = _replay_torchscript(content, contract, path) if scripted else _replay_onnx(path)
+        replayed = _replay_torchscript(path, contract) if scripted else _replay_onnx(path)
     except MissingExtraError:
         raise
     except FmnistEdgeError as error:  # what is whole may still be what cannot be run
@@ -101,7 +100,11 @@ def _replay_onnx(path: Path) -> Replay:
         return classifier.self_test()
 
 
-def _replay_torchscript(content: bytes, contract: Contract, path: Path) -> Replay:
+def _torchscript_contract(path: Path) -> Contract:
+    return torchscript_file.read_contract(bounded_bytes(path), str(path))
+
+
+def _replay_torchscript(path: Path, contract: Contract) -> Replay:
     with needs_export_extra(f"replaying {path.name}"):
         from fmnist_edge_export.formats import torchscript
-    return torchscript.load_and_replay(content, contract, str(path))[1]
+    return torchscript.load_and_replay(bounded_bytes(path), contract, str(path))[1]

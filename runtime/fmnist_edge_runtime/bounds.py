@@ -8,8 +8,6 @@ from typing import Any
 
 from PIL.ImageFile import ImageFile
 
-from fmnist_edge_runtime.jpeg import count_scans, is_one_scan
-
 MOST_PIXELS = 50_000_000
 MOST_BYTES = 132 * 2**20  # an AVIF of 4032 x 3024 pixels, as telephones take them, comes to 129
 _FREE_BYTES = 16 * 2**20  # of a file, which is held while it is decoded; what is above counts
@@ -60,12 +58,15 @@ def too_costly(image: ImageFile, size: tuple[int, int], content: bytes) -> str |
         if _tiled_pixels(image) > _MOST_LAYERS * MOST_PIXELS:
             return f"its tiles cover its {shape} pixels too often"
         needed += _tiff_extra(image, content)
-    elif image.format in ("JPEG", "MPO") and not is_one_scan(content):
-        coefficients = size[0] * size[1] * _samples_a_pixel(image)
-        needed += round(2 * coefficients)
-        scans = count_scans(content)
-        if coefficients * scans > _MOST_VISITS:
-            return f"{shape} in {scans} scans takes too long"
+    elif image.format in ("JPEG", "MPO"):
+        from fmnist_edge_runtime.jpeg import count_scans, is_one_scan  # not for every start
+
+        if not is_one_scan(content):
+            coefficients = size[0] * size[1] * _samples_a_pixel(image)
+            needed += round(2 * coefficients)
+            scans = count_scans(content)
+            if coefficients * scans > _MOST_VISITS:
+                return f"{shape} in {scans} scans takes too long"
     return _more_than_most(needed, content, shape)
 
 

@@ -8,8 +8,6 @@ import io
 
 from PIL import Image
 
-from fmnist_edge_runtime.jpeg import refuse_hostile_jpeg
-
 _MOST_BEFORE = 2**20  # bytes before the first pixels, where Pillow goes through them one by one
 _MOST_PARTS = 100_000  # chunks of a PNG
 _MOST_COPIED = 8 * 2**20  # bytes of a PNG that are no pixels, of which Pillow keeps copies
@@ -33,12 +31,14 @@ def refuse_hostile_header(content: bytes) -> None:
     if content.startswith(_PNG):
         _check_png(content)
     elif content.startswith(_JPEG):
+        from fmnist_edge_runtime.jpeg import refuse_hostile_jpeg  # not for every start
+
         refuse_hostile_jpeg(content)
     elif content.startswith((_GIF, *_PPM)):
         if len(content) > _MOST_BEFORE:
             _check_beginning(content[:_MOST_BEFORE])
     elif content.startswith(_TIFF):
-        from fmnist_edge_runtime.tiff import refuse_hostile_tiff  # not for every start
+        from fmnist_edge_runtime.tiff import refuse_hostile_tiff  # as above
 
         refuse_hostile_tiff(content)
 

@@ -72,11 +72,13 @@ def tiff(width, height, *, bits=(8,), compression=1, content=b"", strips=1, repe
     return b"II*\0" + struct.pack("<I", 8) + directory + bytes(4) + tail + content
 
 
+TURN = struct.pack("<HHII", 274, 4, 1, 1)  # a tag of tiff(turn=1), to make another of
+
+
 def tiff_of_numbers(count):
     """A TIFF whose orientation is ``count`` numbers of 16 bits."""
     content = tiff(1, 1, turn=1, content=b"\0")
-    entry = struct.pack("<HHII", 274, 4, 1, 1)
-    return content.replace(entry, struct.pack("<HHII", 274, 3, count, len(content))) + b"\1\0" * count
+    return content.replace(TURN, struct.pack("<HHII", 274, 3, count, len(content))) + b"\1\0" * count
 
 
 def exif(count):
@@ -94,9 +96,9 @@ def exif_of_one_place(tags, numbers):
 def tiff_with_directory(count):
     """A TIFF whose Exif directory has one tag of ``count`` numbers."""
     content = tiff(1, 1, turn=1, content=b"\0")
-    entry, at = struct.pack("<HHII", 274, 4, 1, 1), len(content)
+    at = len(content)
     inner = struct.pack("<HHHIII", 1, 33_434, 3, count, at + 18, 0) + b"\1\0" * count
-    return content.replace(entry, struct.pack("<HHII", 34_665, 4, 1, at)) + inner
+    return content.replace(TURN, struct.pack("<HHII", 34_665, 4, 1, at)) + inner
 
 
 def as_text(exif_data):
@@ -118,6 +120,19 @@ def saved(kind, mode, side, **options):
 def packed_text():
     """A text of a megabyte that takes four in memory: one of its letters is none of the first 65,536."""
     return chunk(b"iTXt", b"a\0\1\0\0\0" + zlib.compress("\U0001f600".encode() + b"a" * 999_000))
+
+
+def claimed_jpeg(side, start, **options):
+    """A JPEG whose header claims to be larger than it is."""
+    content = saved("JPEG", "RGB", 60, **options)
+    at = content.index(start) + 5
+    return content[:at] + struct.pack(">HH", side, side) + content[at + 4 :]
+
+
+def one_colour_first():
+    content = claimed_jpeg(7_000, b"\xff\xc0")
+    at = content.index(b"\xff\xda")
+    return content[: at + 2] + b"\0\x08\1\1\0\0\x3f\0" + content[at + 14 :]
 
 
 def png_with_texts(count):
