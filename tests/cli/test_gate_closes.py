@@ -33,13 +33,13 @@ def export(run, artifacts, tmp_path):
         ("missing scaling", "onnx", {"logits", "decisions"}),
         ("doubled scaling", "onnx", {"logits", "decisions"}),
         ("swapped labels", "onnx", {"contract"}),
-        ("forgotten temperature", "onnx", {"probabilities"}),
+        ("forgotten temperature", "onnx", {"probabilities", "known"}),
         ("wrong zero point", "onnx-int8", {"structure"}),
         ("missing zero point", "onnx-int8", {"structure"}),
         ("a scale of another name", "onnx-int8", {"structure"}),
         ("wrong input zero point", "onnx-int8", {"structure"}),
         ("products too large", "onnx-int8", {"structure"}),
-        ("scores of a fifth", "onnx-int8", {"probabilities"}),
+        ("scores of a fifth", "onnx-int8", {"probabilities", "known"}),
     ],
 )
 def test_a_fault_closes_the_gate_and_leaves_the_target_as_it_was(export, artifacts, fault, form, rows):

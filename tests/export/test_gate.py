@@ -17,6 +17,7 @@ from fmnist_edge_export.proof.probes import Probes, make_probes
 from fmnist_edge_export.proof.report import Check, Report
 from fmnist_edge_export.proof.structure import onnx_problems, quantisation_problems, weight_problems
 from fmnist_edge_export.proof.verdict import judge
+from fmnist_edge_export.record import Record
 from fmnist_edge_export.source import self_test
 from fmnist_edge_runtime.selftest import softmax
 
@@ -30,6 +31,7 @@ GOOD = Measurement(
     probability_error=5e-7,
     probability_sum_error=1e-7,
     probability_shift_p99=1e-5,
+    known_changes=0,
     decided_on="all of them",
     images=10_000,
     flips=(),
@@ -67,6 +69,8 @@ def test_a_good_measurement_passes(bounds):
         ({"flips": flips(51, 0.001)}, INT8, "decisions"),
         ({"flips": flips(1, 0.10)}, INT8, "decisions"),
         ({"accuracy": Accuracy(0.94, 0.9389, 0.2, 0.01)}, INT8, "decisions"),
+        ({"known_changes": 11}, FLOAT, "known"),
+        ({"known_changes": 51}, INT8, "known"),
     ],
 )
 def test_each_bound_closes_its_own_row(change, bounds, row):
@@ -101,8 +105,12 @@ def asked(sample):
 LABELS = tuple("abcdefghij")
 
 
-def measured_of(run, asked, temperature=2.0):
-    return measure(run, *asked, LABELS, temperature)
+def a_record(labels=LABELS, temperature=2.0, threshold=0.0):
+    return Record("net", "net", labels, 28, 28, "", temperature=temperature, unknown_threshold=threshold)
+
+
+def measured_of(run, asked, temperature=2.0, threshold=0.0):
+    return measure(run, *asked, a_record(temperature=temperature, threshold=threshold))
 
 
 def test_an_equal_answer_measures_zero(asked):
@@ -123,6 +131,30 @@ def test_the_largest_difference_is_the_smallest_tolerance_that_would_pass(asked)
     assert measured.dlogit_max == pytest.approx(0.25)
     for tolerance, closes in ((measured.dlogit_max, False), (np.nextafter(measured.dlogit_max, 0), True)):
         assert ("logits" in failed(measured, replace(FLOAT, dlogit=tolerance))) == closes
+
+
+@pytest.mark.parametrize(("factor", "more"), [(0.9, False), (1.1, True)])
+def test_what_becomes_known_or_unknown_is_counted(asked, factor, more):
+    of_reference = softmax(asked[1].decisions / 2).max(1)
+    threshold = float(np.median(of_reference))
+
+    def run(images):
+        logits = network(images) * factor
+        return logits, softmax(logits / 2)
+
+    measured = measured_of(run, asked, threshold=threshold)
+    own = softmax(asked[1].decisions * factor / 2).max(1)
+    changed = (own >= threshold) != (of_reference >= threshold)
+    assert measured.known_changes == changed.sum() > 10
+    assert (own[changed] > of_reference[changed]).all() == more
+    assert failed(measured, replace(INT8, shift=1.0)) == ["known"]
+    assert measured_of(run, asked).known_changes == 0
+
+
+def test_of_however_few_images_one_may_become_unknown():
+    few = replace(GOOD, images=20, known_changes=1)
+    assert failed(few, FLOAT) == []
+    assert failed(replace(few, known_changes=2), INT8) == ["known"]
 
 
 def test_a_difference_among_the_decisions_alone_counts_too(asked):
@@ -330,7 +362,7 @@ def test_batches_have_fewer_of_larger_pictures(side, largest):
 
     probes = Probes(images, images, None, "twenty", images[:4])
     truth = Truth(*(np.zeros((20, 2), np.float32) for _ in range(3)))
-    assert measure(run, probes, truth, ("a", "b"), 1.0).batches == (1, 2, 7, largest)
+    assert measure(run, probes, truth, a_record(labels=("a", "b"))).batches == (1, 2, 7, largest)
     assert max(asked) == min(20, largest)
 
 

@@ -9,7 +9,7 @@ from fmnist_edge_export.proof.gate import ask_reference, prove
 from fmnist_edge_export.proof.probes import make_probes
 
 MODELS = ("cnn", "cnn_bn", "edge", "edge_large")
-ROWS = ["structure", "logits", "batches", "probabilities", "decisions", "contract", "self-test"]
+ROWS = ["structure", "logits", "batches", "probabilities", "decisions", "known", "contract", "self-test"]
 
 
 @pytest.mark.parametrize("form", FORMATS)

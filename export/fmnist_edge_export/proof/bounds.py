@@ -15,12 +15,14 @@ class Bounds:
     """What a form may differ by.
 
     ``dlogit`` bounds logits, unless they are rounded. ``shift`` bounds the difference of probabilities, in 99 of 100
-    images: logits that keep their order and not their size make other ones.
+    images: logits that keep their order and not their size make other ones. ``flipped_share`` and ``known_share`` bound
+    the shares of images that get another label, and that become known or unknown, as one may of however few.
     """
 
     dlogit: float | None
     shift: float
     flipped_share: float
+    known_share: float
     flip_gap: float
     accuracy_loss: float
 
@@ -37,8 +39,8 @@ class Bounds:
         return max(round(tolerances[0], 4), _LEAST_TOLERANCE), max(round(tolerances[1], 4), _LEAST_TOLERANCE)
 
 
-FLOAT = Bounds(dlogit=1e-4, shift=1e-3, flipped_share=0.0, flip_gap=0.0, accuracy_loss=0.0)
-INT8 = Bounds(dlogit=None, shift=0.05, flipped_share=0.005, flip_gap=0.10, accuracy_loss=0.0010)
+FLOAT = Bounds(dlogit=1e-4, shift=1e-3, flipped_share=0.0, known_share=0.001, flip_gap=0.0, accuracy_loss=0.0)
+INT8 = Bounds(dlogit=None, shift=0.05, flipped_share=0.005, known_share=0.005, flip_gap=0.10, accuracy_loss=0.0010)
 
 
 def judge_tolerances(test: SelfTest, bounds: Bounds) -> str:

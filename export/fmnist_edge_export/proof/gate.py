@@ -42,8 +42,7 @@ def prove(form: Format, content: bytes, source: Source, probes: Probes, truth: T
         contract, run = form.open(content)
         if others := {str(scores.dtype) for scores in run(probes.self_test)} - {"float32"}:
             raise ValueError(f"it returns {', '.join(others)}, not float32")
-        record = source.record
-        measured = measure(run, probes, truth, record.labels, record.temperature)
+        measured = measure(run, probes, truth, source.record)
         foreign = judge_self_test(contract.self_test, probes.self_test, truth.self_test, form.bounds)
         replayed = replay(contract, run)
     except Exception as error:  # a file that cannot be run may raise what its engine likes

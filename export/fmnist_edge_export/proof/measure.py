@@ -9,6 +9,7 @@ import numpy as np
 from fmnist_edge_export.calibration import calibration_error, nll_of_probabilities
 from fmnist_edge_export.data import in_batches
 from fmnist_edge_export.proof.probes import Probes
+from fmnist_edge_export.record import Record
 from fmnist_edge_runtime.selftest import softmax
 from fmnist_edge_runtime.session import Images, Scorer
 
@@ -45,7 +46,8 @@ class Measurement:
     labels among the probes, ``flips`` lists those among the images decided on.
     ``probability_error`` and ``probability_sum_error`` are the worst of both: what a file's probabilities differ by
     from its own logits' softmax, and their sums from 1. ``probability_shift_p99`` is what those of 99 in 100 of the
-    images decided on differ by, at most, from the reference's.
+    images decided on differ by, at most, from the reference's. ``known_changes`` counts those of them that the file
+    takes for unknown and the reference does not, or the other way round.
     """
 
     dlogit_max: float
@@ -57,6 +59,7 @@ class Measurement:
     probability_error: float
     probability_sum_error: float
     probability_shift_p99: float
+    known_changes: int
     decided_on: str
     images: int
     flips: tuple[Flip, ...]
@@ -77,8 +80,9 @@ class Truth:
     self_test: np.ndarray
 
 
-def measure(run: Scorer, probes: Probes, truth: Truth, labels: tuple[str, ...], temperature: float) -> Measurement:
+def measure(run: Scorer, probes: Probes, truth: Truth, record: Record) -> Measurement:
     """Compare what ``run`` answers with the reference's logits."""
+    temperature = record.temperature
     sizes = _batch_sizes(probes.numbers)
     answers = [
         _answers(run, (probes.numbers[start : start + size] for start in range(0, len(probes.numbers), size)))
@@ -88,7 +92,9 @@ def measure(run: Scorer, probes: Probes, truth: Truth, labels: tuple[str, ...], 
     logits = np.stack([logits for logits, _ in answers])
     decided = _answers(run, in_batches(probes.decisions, max(BATCHES)))
     differences_decided = np.abs(decided[0] - truth.decisions)
-    shifts = np.abs(decided[1] - softmax(truth.decisions.astype(np.float64) / temperature)).max(axis=1)
+    wanted = softmax(truth.decisions.astype(np.float64) / temperature)
+    shifts = np.abs(decided[1] - wanted).max(axis=1)
+    known, known_to_file = (chances.max(axis=1) >= record.unknown_threshold for chances in (wanted, decided[1]))
     every = [*answers, decided]
     return Measurement(
         dlogit_max=_worst(differences.max(), differences_decided.max()),
@@ -100,9 +106,10 @@ def measure(run: Scorer, probes: Probes, truth: Truth, labels: tuple[str, ...], 
         probability_error=_worst(*(np.abs(p - softmax(z.astype(np.float64) / temperature)).max() for z, p in every)),
         probability_sum_error=_worst(*(np.abs(p.sum(axis=1, dtype=np.float64) - 1).max() for _, p in every)),
         probability_shift_p99=float(np.quantile(shifts, 0.99)),
+        known_changes=int((known != known_to_file).sum()),
         decided_on=probes.decided_on,
         images=len(probes.decisions),
-        flips=_flips(decided[0], truth.decisions, labels, temperature),
+        flips=_flips(decided[0], truth.decisions, record.labels, temperature),
         accuracy=_accuracy(decided, truth.decisions, probes.labels),
     )
 

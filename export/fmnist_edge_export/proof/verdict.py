@@ -49,6 +49,7 @@ def judge(form: str, measured: Measurement, bounds: Bounds) -> list[Check]:
             f"{shift:.2g} (at most {bounds.shift:g})",
         ),
         _decisions(form, measured, bounds),
+        _known(form, measured, bounds),
     ]
 
 
@@ -65,6 +66,12 @@ def _decisions(form: str, measured: Measurement, bounds: Bounds) -> Check:
         ok = ok and (images < ACCURACY_FROM or round(loss, 9) <= bounds.accuracy_loss)
         seen.append(f"accuracy {measured.accuracy.reference:.2%} to {measured.accuracy.file:.2%}")
     return Check(form, "decisions", ok, ", ".join(seen))
+
+
+def _known(form: str, measured: Measurement, bounds: Bounds) -> Check:
+    changes, most = measured.known_changes, max(1, int(bounds.known_share * measured.images))
+    seen = f"{changes} of {measured.images} become known or unknown on {measured.decided_on} (at most {most})"
+    return Check(form, "known", changes <= most, seen)
 
 
 def judge_contract(contract: Contract, wanted: dict[str, Any]) -> Check:
