@@ -12,14 +12,18 @@ from fmnist_edge_runtime.selftest import softmax
 from fmnist_edge_runtime.session import Scorer
 
 
-def soft_labels(teachers: Sequence[Scorer], images: Tensor, temperature: float) -> Tensor:
+def soft_labels(teachers: Sequence[Scorer], images: Tensor, recipe: Recipe) -> Tensor:
     """Return the teachers' mean probabilities, float16 ``[N, K]``, at a temperature, for uint8 ``[N, 1, H, W]``.
+
+    With ``recipe.mirrored`` they are asked about the mirror images as well, which belong to the same labels.
 
     A teacher maps uint8 ``[N, H, W]`` to logits and probabilities ``[N, K]``, as ``Classifier.scores`` does: an
     exported int8 file answers several times as fast as its module in PyTorch.
     """
     pixels = images[:, 0].numpy()
-    mean = np.mean([softmax(teacher(pixels)[0] / temperature) for teacher in teachers], axis=0)
+    asked = [pixels, np.ascontiguousarray(pixels[:, :, ::-1])] if recipe.mirrored else [pixels]
+    answers = [softmax(teacher(x)[0] / recipe.teacher_temperature) for teacher in teachers for x in asked]
+    mean = np.mean(answers, axis=0)
     return torch.from_numpy(mean).half()
 
 

@@ -145,7 +145,7 @@ def prepare(
     seen = augmented_view(images, view, recipe) if recipe.augmented else images
     if teachers and view not in state.soft_labels:
         log.info("asking the teachers about view %d of %d", view + 1, min(recipe.views or recipe.epochs, recipe.epochs))
-        state.soft_labels[view] = soft_labels(teachers, seen, recipe.teacher_temperature)
+        state.soft_labels[view] = soft_labels(teachers, seen, recipe)
     generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
     order, weights = chosen_images(state.losses, recipe.skip, (epoch - 1) / recipe.epochs, generator)
     batches = math.ceil(len(order) / recipe.batch_size)

@@ -18,8 +18,8 @@ def train(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="edge, edge_large, cnn, cnn_bn; what those are made from: edge_first, edge_second, edge_large_first, "
-            "teacher_9, teacher_11, teacher_15.",
+            help="edge, edge_large, cnn, cnn_bn; what those are made from: edge_first, edge_second, edge_third, "
+            "edge_large_first, teacher_9, teacher_11, teacher_15.",
         ),
     ],
     epochs: Annotated[int | None, typer.Option(min=1, metavar="N", help="[default: the recipe's]")] = None,

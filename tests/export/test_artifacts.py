@@ -17,7 +17,7 @@ from fmnist_edge_export.verify import verify
 from fmnist_edge_runtime.classifier import Classifier
 from fmnist_edge_runtime.errors import ModelError
 
-STUDENTS = ["edge", "edge_first", "edge_second", "edge_large", "edge_large_first"]
+STUDENTS = ["edge", "edge_first", "edge_second", "edge_third", "edge_large", "edge_large_first"]
 TRAINED = [*STUDENTS, "teacher_9", "teacher_11", "teacher_15"]
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 from fmnist_edge_export.distil import distillation_loss, soft_labels
 from fmnist_edge_export.recipes import RECIPES
 
-RECIPE = replace(RECIPES["edge"], teacher_temperature=2.0, teacher_share=0.9)
+RECIPE = replace(RECIPES["edge"], teacher_temperature=2.0, teacher_share=0.9, mirrored=False)
 
 
 def says(logits):
@@ -18,9 +18,21 @@ def says(logits):
 
 def test_soft_labels_are_the_mean_of_the_teachers_softened_answers():
     images = torch.zeros(3, 1, 28, 28, dtype=torch.uint8)
-    soft = soft_labels([says([4.0, 0.0]), says([0.0, 0.0])], images, 2.0)
+    soft = soft_labels([says([4.0, 0.0]), says([0.0, 0.0])], images, RECIPE)
     expected = (functional.softmax(torch.tensor([2.0, 0.0]), dim=0) + 0.5) / 2
     torch.testing.assert_close(soft.float(), expected.expand(3, 2), rtol=0, atol=1e-3)
+
+
+def test_mirrored_teachers_are_asked_about_the_mirror_image_as_well():
+    images = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+    images[..., 0] = 8  # the left column
+
+    def left(pixels):
+        return np.stack([pixels[:, 0, 0], np.zeros(len(pixels))], axis=1).astype(np.float32), None
+
+    soft = soft_labels([left], images, replace(RECIPE, mirrored=True))
+    expected = (functional.softmax(torch.tensor([4.0, 0.0]), dim=0) + 0.5) / 2
+    torch.testing.assert_close(soft.float(), expected[None], rtol=0, atol=1e-3)
 
 
 def test_the_loss_is_least_for_a_student_that_answers_as_its_teacher():
