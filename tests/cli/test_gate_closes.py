@@ -33,7 +33,7 @@ def export(run, artifacts, tmp_path):
         ("missing scaling", "onnx", {"logits", "decisions"}),
         ("doubled scaling", "onnx", {"logits", "decisions"}),
         ("swapped labels", "onnx", {"contract"}),
-        ("forgotten temperature", "onnx", {"probabilities", "known"}),
+        ("forgotten temperature", "onnx", {"probabilities"}),
         ("wrong zero point", "onnx-int8", {"structure"}),
         ("missing zero point", "onnx-int8", {"structure"}),
         ("a scale of another name", "onnx-int8", {"structure"}),
