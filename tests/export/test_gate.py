@@ -31,7 +31,7 @@ GOOD = Measurement(
     probability_error=5e-7,
     probability_sum_error=1e-7,
     probability_shift_p99=1e-5,
-    known_changes=0,
+    known=(9_900, 9_900),
     decided_on="all of them",
     images=10_000,
     flips=(),
@@ -69,8 +69,9 @@ def test_a_good_measurement_passes(bounds):
         ({"flips": flips(51, 0.001)}, INT8, "decisions"),
         ({"flips": flips(1, 0.10)}, INT8, "decisions"),
         ({"accuracy": Accuracy(0.94, 0.9389, 0.2, 0.01)}, INT8, "decisions"),
-        ({"known_changes": 11}, FLOAT, "known"),
-        ({"known_changes": 51}, INT8, "known"),
+        ({"known": (9_900, 9_889)}, FLOAT, "known"),
+        ({"known": (9_900, 9_799)}, INT8, "known"),
+        ({"known": (9_500, 9_601)}, INT8, "known"),
     ],
 )
 def test_each_bound_closes_its_own_row(change, bounds, row):
@@ -133,28 +134,27 @@ def test_the_largest_difference_is_the_smallest_tolerance_that_would_pass(asked)
         assert ("logits" in failed(measured, replace(FLOAT, dlogit=tolerance))) == closes
 
 
-@pytest.mark.parametrize(("factor", "more"), [(0.9, False), (1.1, True)])
-def test_what_becomes_known_or_unknown_is_counted(asked, factor, more):
-    of_reference = softmax(asked[1].decisions / 2).max(1)
-    threshold = float(np.median(of_reference))
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_what_the_file_knows_is_counted_beside_what_the_reference_knows(asked, factor):
+    best = {scale: softmax(asked[1].decisions * scale / 2).max(1) for scale in (1, factor)}
+    threshold = float(np.median(best[1]))
 
     def run(images):
         logits = network(images) * factor
         return logits, softmax(logits / 2)
 
-    measured = measured_of(run, asked, threshold=threshold)
-    own = softmax(asked[1].decisions * factor / 2).max(1)
-    changed = (own >= threshold) != (of_reference >= threshold)
-    assert measured.known_changes == changed.sum() > 10
-    assert (own[changed] > of_reference[changed]).all() == more
-    assert failed(measured, replace(INT8, shift=1.0)) == ["known"]
-    assert measured_of(run, asked).known_changes == 0
+    known, to_file = measured_of(run, asked, threshold=threshold).known
+    assert (known, to_file) == tuple((best[scale] >= threshold).sum() for scale in (1, factor))
+    assert (to_file > known) == (factor > 1)
+    assert measured_of(run, asked).known == (300, 300)
 
 
-def test_of_however_few_images_one_may_become_unknown():
-    few = replace(GOOD, images=20, known_changes=1)
+def test_what_is_known_of_few_images_is_told_and_not_judged():
+    few = replace(GOOD, images=999, known=(990, 900))
     assert failed(few, FLOAT) == []
-    assert failed(replace(few, known_changes=2), INT8) == ["known"]
+    told = next(check.seen for check in judge("form", few, FLOAT) if check.name == "known")
+    assert told == "990 to 900 of 999 images are known (judged from 1000 images on)"
+    assert failed(replace(few, images=1_000), INT8) == ["known"]
 
 
 def test_a_difference_among_the_decisions_alone_counts_too(asked):

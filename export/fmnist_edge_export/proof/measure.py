@@ -46,8 +46,8 @@ class Measurement:
     labels among the probes, ``flips`` lists those among the images decided on.
     ``probability_error`` and ``probability_sum_error`` are the worst of both: what a file's probabilities differ by
     from its own logits' softmax, and their sums from 1. ``probability_shift_p99`` is what those of 99 in 100 of the
-    images decided on differ by, at most, from the reference's. ``known_changes`` counts those of them that the file
-    takes for unknown and the reference does not, or the other way round.
+    images decided on differ by, at most, from the reference's. ``known`` counts those of them that the reference
+    takes for known, and that the file does.
     """
 
     dlogit_max: float
@@ -59,7 +59,7 @@ class Measurement:
     probability_error: float
     probability_sum_error: float
     probability_shift_p99: float
-    known_changes: int
+    known: tuple[int, int]
     decided_on: str
     images: int
     flips: tuple[Flip, ...]
@@ -94,7 +94,7 @@ def measure(run: Scorer, probes: Probes, truth: Truth, record: Record) -> Measur
     differences_decided = np.abs(decided[0] - truth.decisions)
     wanted = softmax(truth.decisions.astype(np.float64) / temperature)
     shifts = np.abs(decided[1] - wanted).max(axis=1)
-    known, known_to_file = (chances.max(axis=1) >= record.unknown_threshold for chances in (wanted, decided[1]))
+    known, known_to_file = (int((p.max(axis=1) >= record.unknown_threshold).sum()) for p in (wanted, decided[1]))
     every = [*answers, decided]
     return Measurement(
         dlogit_max=_worst(differences.max(), differences_decided.max()),
@@ -106,7 +106,7 @@ def measure(run: Scorer, probes: Probes, truth: Truth, record: Record) -> Measur
         probability_error=_worst(*(np.abs(p - softmax(z.astype(np.float64) / temperature)).max() for z, p in every)),
         probability_sum_error=_worst(*(np.abs(p.sum(axis=1, dtype=np.float64) - 1).max() for _, p in every)),
         probability_shift_p99=float(np.quantile(shifts, 0.99)),
-        known_changes=int((known != known_to_file).sum()),
+        known=(known, known_to_file),
         decided_on=probes.decided_on,
         images=len(probes.decisions),
         flips=_flips(decided[0], truth.decisions, record.labels, temperature),
