@@ -13,7 +13,7 @@ from fmnist_edge_runtime.session import Scorer
 
 
 def soft_labels(teachers: Sequence[Scorer], images: Tensor, recipe: Recipe) -> Tensor:
-    """Return the teachers' mean probabilities, float16 ``[N, K]``, at a temperature, for uint8 ``[N, 1, H, W]``.
+    """Return the teachers' mean probabilities, float16 ``[N, K]``, at its temperature, for uint8 ``[N, 1, H, W]``.
 
     With ``recipe.mirrored`` they are asked about the mirror images as well, which belong to the same labels.
 

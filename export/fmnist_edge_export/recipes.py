@@ -92,12 +92,11 @@ EDGE_AGAIN = replace(EDGE, learning_rate=0.025, muon_rate=0.005, photo_like=0.1)
 
 RECIPES = {
     "edge": replace(
-        EDGE,
+        EDGE_AGAIN,
         epochs=46,
         learning_rate=0.0025,
         muon_rate=0.0005,
         bfloat16=False,
-        photo_like=0.1,
         teacher_temperature=2.0,
         mirrored=True,
         views=16,

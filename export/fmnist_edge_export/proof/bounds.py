@@ -15,8 +15,8 @@ class Bounds:
     """What a form may differ by.
 
     ``dlogit`` bounds logits, unless they are rounded. ``shift`` bounds the difference of probabilities, in 99 of 100
-    images: logits that keep their order and not their size make other ones. ``flipped_share`` bounds the
-    share of images that get another label, ``known_share`` by how much another share of them is known.
+    images: logits that keep their order and not their size make other ones. ``flipped_share`` bounds the share
+    of images that get another label, ``known_share`` the difference between the shares that are known.
     """
 
     dlogit: float | None

@@ -13,7 +13,7 @@ from fmnist_edge_runtime.session import Images
 
 PROBABILITY_ERROR = 1e-6
 ACCURACY_FROM = 10_000  # images
-KNOWN_FROM = 1_000  # images: of fewer, ten or so have less than the threshold, close to which rounding moves some
+KNOWN_FROM = 1_000  # images: of fewer, less than ten may be unknown, and rounding moves some of those
 SUM_ERROR = 1e-5  # float32 sums of K rounded terms
 BATCH_SPREAD = 1e-4
 
