@@ -1,3 +1,4 @@
+import io
 import shutil
 import sys
 from dataclasses import replace
@@ -8,6 +9,8 @@ import torch
 from fmnist_edge_export import benchmark as module
 from fmnist_edge_export.api import export_model
 from fmnist_edge_export.benchmark import Row, advise, benchmark, find_files, steps
+from fmnist_edge_export.formats import torchscript_file
+from fmnist_edge_export.formats.quiet import quiet
 from fmnist_edge_export.peak_memory import peak_memory
 from fmnist_edge_runtime.errors import FmnistEdgeError, ModelError
 
@@ -63,6 +66,26 @@ def test_weights_of_a_module_that_the_kit_cannot_build_are_left_out_with_a_word(
 def test_pictures_of_another_size_are_not_asked_for(tmp_path):
     with pytest.raises(ModelError, match=r"takes pictures of 20 x 20, not of 28 x 28.*nothing that can be run"):
         benchmark(find_files([folder_of_a_module(tmp_path / "mine", 20)]), threads=1)
+
+
+class FrozenAtFour(torch.nn.Module):
+    """Takes the four pictures of a self-test and no other number."""
+
+    def forward(self, images):
+        scores = images.reshape(4, -1).float() @ torch.zeros(784, 10)
+        return scores, scores.softmax(1)
+
+
+@pytest.mark.usefixtures("short")
+def test_torchscript_that_fails_when_asked_is_called_so(root, tmp_path):
+    said = torchscript_file.read_contract((root / "artifacts/edge/edge.torchscript.pt").read_bytes(), "edge").raw
+    buffer = io.BytesIO()
+    with quiet():
+        torch.jit.save(torch.jit.trace(FrozenAtFour(), torch.zeros(4, 28, 28, dtype=torch.uint8)), buffer)
+    file = tmp_path / "edge.torchscript.pt"
+    file.write_bytes(torchscript_file.seal(buffer.getvalue(), said))
+    with pytest.raises(ModelError, match=r"edge torchscript: fails when asked .*; export it again"):
+        benchmark([file], threads=1)
 
 
 @pytest.mark.usefixtures("short")

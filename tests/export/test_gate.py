@@ -11,7 +11,7 @@ from fmnist_edge_export.proof.bounds import FLOAT, INT8
 from fmnist_edge_export.proof.gate import prove
 from fmnist_edge_export.proof.measure import Accuracy, Flip, Measurement, Truth, measure
 from fmnist_edge_export.proof.probes import Probes, make_probes
-from fmnist_edge_export.proof.report import Check, Report
+from fmnist_edge_export.proof.report import Check, Report, at_most
 from fmnist_edge_export.proof.verdict import judge
 from fmnist_edge_export.record import Record
 from fmnist_edge_export.source import self_test
@@ -72,6 +72,13 @@ def test_a_good_measurement_passes(bounds):
 )
 def test_each_bound_closes_its_own_row(change, bounds, row):
     assert failed(replace(GOOD, **change), bounds) == [row]
+
+
+def test_a_figure_is_told_from_the_bound_that_it_passes():
+    (row,) = [check for check in judge("form", replace(GOOD, dlogit_max=1.001e-4), FLOAT) if not check.ok]
+    assert row.seen == "max |dlogit| 0.0001001 (at most 0.0001)"
+    assert at_most(0.05, 0.05) == "0.05 (at most 0.05)"
+    assert at_most(float("nan"), 0.05) == "nan (at most 0.05)"
 
 
 def test_int8_may_flip_half_a_percent_at_small_gaps_and_lose_a_tenth_of_a_point():

@@ -90,6 +90,21 @@ def test_a_copy_of_a_closed_classifier_is_closed(classifier, sample):
             ask()
 
 
+def test_closing_waits_for_the_thread_that_loads_the_model_again(monkeypatch):
+    classifier, closed = Classifier(), []
+
+    class Turn:
+        def __enter__(self):
+            closed.append(classifier._live[0] is None)
+
+        def __exit__(self, *_):
+            closed.append(classifier._live[0] is None)
+
+    monkeypatch.setattr(forks, "changing", Turn())
+    classifier.close()
+    assert closed == [False, True]
+
+
 def test_a_pickle_holds_the_model_and_the_options(sample):
     with Classifier(threads=2) as classifier:
         copy = pickle.loads(pickle.dumps(classifier))

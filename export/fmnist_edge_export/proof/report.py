@@ -16,15 +16,22 @@ class Check:
     seen: str
 
 
+def at_most(value: float, bound: float) -> str:
+    """Return a value beside its bound, in two digits or in as many more as tell the two apart."""
+    rounded = (f"{value:.{digits}g}" for digits in range(2, 18))  # 17 digits tell any two floats apart
+    shown = next(text for text in rounded if float(text) != bound or value == bound)
+    return f"{shown} (at most {bound:g})"
+
+
 def self_test_check(subject: str, replay: Replay) -> Check:
     """Return whether a replayed self-test is within the file's own tolerances."""
     return Check(
         subject,
         "self-test",
         replay.ok,
-        f"from PyTorch's logits by {replay.from_reference:.2g} (at most {replay.reference_tolerance:g}), "
-        f"from its own by {replay.from_file:.2g} (at most {replay.file_tolerance:g}), "
-        f"probabilities from its softmax by {replay.from_softmax:.2g} (at most {replay.softmax_tolerance:g})",
+        f"from PyTorch's logits by {at_most(replay.from_reference, replay.reference_tolerance)}, "
+        f"from its own by {at_most(replay.from_file, replay.file_tolerance)}, "
+        f"probabilities from its softmax by {at_most(replay.from_softmax, replay.softmax_tolerance)}",
     )
 
 

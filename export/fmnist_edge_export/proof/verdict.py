@@ -7,7 +7,7 @@ import numpy as np
 
 from fmnist_edge_export.proof.bounds import REFERENCE_TOLERANCE, Bounds, judge_tolerances
 from fmnist_edge_export.proof.measure import Measurement
-from fmnist_edge_export.proof.report import Check
+from fmnist_edge_export.proof.report import Check, at_most
 from fmnist_edge_runtime.contract import Contract, SelfTest, canonical
 from fmnist_edge_runtime.session import Images
 
@@ -20,14 +20,14 @@ BATCH_SPREAD = 1e-4
 
 def judge(form: str, measured: Measurement, bounds: Bounds) -> list[Check]:
     """Return the checks of a measurement. Comparisons are written so that NaN fails."""
-    smallest = f"max |dlogit| {measured.dlogit_max:.2g}"
     checks = []
     if bounds.dlogit is None:
         finite = measured.dlogit_max < float("inf")
-        checks.append(Check(form, "logits", finite, f"{smallest}, p99 {measured.dlogit_p99:.2g}"))
+        seen = f"max |dlogit| {measured.dlogit_max:.2g}, p99 {measured.dlogit_p99:.2g}"
+        checks.append(Check(form, "logits", finite, seen))
     else:
         within = measured.dlogit_max <= bounds.dlogit
-        checks.append(Check(form, "logits", within, f"{smallest} (at most {bounds.dlogit:g})"))
+        checks.append(Check(form, "logits", within, f"max |dlogit| {at_most(measured.dlogit_max, bounds.dlogit)}"))
         checks.append(Check(form, "labels", measured.probe_flips == 0, f"{measured.probe_flips} of the probes differ"))
     shift = measured.probability_shift_p99
     return [
@@ -36,8 +36,8 @@ def judge(form: str, measured: Measurement, bounds: Bounds) -> list[Check]:
             form,
             "batches",
             measured.batch_spread <= BATCH_SPREAD,
-            f"{', '.join(map(str, measured.batches))}: the same image differs by {measured.batch_spread:.2g} "
-            f"(at most {BATCH_SPREAD:g})",
+            f"{', '.join(map(str, measured.batches))}: the same image differs by "
+            f"{at_most(measured.batch_spread, BATCH_SPREAD)}",
         ),
         Check(
             form,
@@ -45,9 +45,9 @@ def judge(form: str, measured: Measurement, bounds: Bounds) -> list[Check]:
             measured.probability_error <= PROBABILITY_ERROR
             and measured.probability_sum_error <= SUM_ERROR
             and shift <= bounds.shift,
-            f"from softmax(logits / temperature) by {measured.probability_error:.2g} (at most {PROBABILITY_ERROR:g}), "
-            f"sums from 1 by {measured.probability_sum_error:.2g}, 99 in 100 images from the reference's by at most "
-            f"{shift:.2g} (at most {bounds.shift:g})",
+            f"from softmax(logits / temperature) by {at_most(measured.probability_error, PROBABILITY_ERROR)}, "
+            f"sums from 1 by {at_most(measured.probability_sum_error, SUM_ERROR)}, "
+            f"99 in 100 images from the reference's by {at_most(shift, bounds.shift)}",
         ),
         _decisions(form, measured, bounds),
         _known(form, measured, bounds),
