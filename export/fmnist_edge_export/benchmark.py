@@ -11,7 +11,7 @@ from fmnist_edge_export.data import load_sample
 from fmnist_edge_export.peak_memory import BULK, peak_memory
 from fmnist_edge_export.served import PYTORCH, SUFFIXES, NotServedError, Served, open_served
 from fmnist_edge_runtime.bundled import bundled_model
-from fmnist_edge_runtime.errors import MissingExtraError, ModelError, first_line
+from fmnist_edge_runtime.errors import MissingExtraError, ModelError
 from fmnist_edge_runtime.session import Images
 
 ROUNDS = 40
@@ -159,11 +159,7 @@ def _in_turns(
 ) -> np.ndarray:
     """Return seconds ``[candidates, rounds]``; the first round of each warms up and does not count."""
     for served in candidates:
-        try:
-            measure(served)
-        except RuntimeError as error:  # TorchScript of another maker, say, that answers as many pictures as it likes
-            words = f"fails when asked ({first_line(error)}); export it again"
-            raise ModelError(f"{served.model} {served.form}: {words}") from error
+        measure(served)
     seconds = np.empty((len(candidates), rounds))
     for turn in range(rounds):
         for number, served in enumerate(candidates):

@@ -66,13 +66,25 @@ def load_and_replay(content: bytes, contract: Contract, source: str) -> tuple[Sc
     """Return what :func:`load` does, and what the file's self-test gives here.
 
     Raises:
-        ModelError: torch cannot run the file, which came from ``source``.
+        ModelError: torch cannot run the file, which came from ``source``; what is returned raises it as well.
     """
     try:
         run = load(content)
-        return run, replay(contract, run)
+        replayed = replay(contract, run)
     except Exception as error:  # of a forged file anything: its code is its own
-        raise ModelError(f"{source}: torch cannot run it ({first_line(error)}); export it again") from error
+        raise _cannot_run(source, error) from error
+
+    def scores(images: Images) -> tuple[Floats, Floats]:
+        try:
+            return run(images)
+        except Exception as error:  # also after its self-test: its batch may be frozen at that number of pictures
+            raise _cannot_run(source, error) from error
+
+    return scores, replayed
+
+
+def _cannot_run(source: str, error: Exception) -> ModelError:
+    return ModelError(f"{source}: torch cannot run it ({first_line(error)}); export it again")
 
 
 def run_by(module: nn.Module) -> Scorer:
